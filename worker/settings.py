@@ -1,0 +1,91 @@
+"""What each part of the worker needs to know: small structs that `config` fills and `cli` hands out.
+
+Defaults are those of docs/configuration.md. Paths are absolute by the time they stand here.
+"""
+
+from collections.abc import Mapping
+from datetime import tzinfo
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec import Struct
+
+
+class Format(StrEnum):
+    """Layout of a row."""
+
+    TSV = "tsv"
+    CSV = "csv"
+    JSONL = "jsonl"
+    ORIGINAL = "original"  # the old plugin's: trailing separator, CRLF, " - " for a missing value
+
+
+class RowSettings(Struct, frozen=True, kw_only=True):
+    """How rows look."""
+
+    format: Format
+    separator: str  # one character
+    timezone: tzinfo
+    columns: Mapping[str, tuple[str, ...]]  # by type
+
+
+class NameSettings(Struct, frozen=True, kw_only=True):
+    """How accounting files are called."""
+
+    template: str  # with {type} and {time}; also {consumer}, {extension}
+    extension: str  # without the dot
+    timezone: tzinfo
+
+
+class RotationSettings(Struct, frozen=True, kw_only=True):
+    """When an open file is rotated. Without archiving, neither size nor interval rotate."""
+
+    archiving: bool
+    interval_seconds: int
+    max_size_bytes: int
+
+
+class DirectorySettings(Struct, frozen=True, kw_only=True):
+    """Where accounting files stand. Locations are relative to `path`, archives to their location."""
+
+    path: Path
+    location: Mapping[str, str]  # by type
+    archive_to: Mapping[str, str]  # by type
+
+
+class StreamSettings(Struct, frozen=True, kw_only=True):
+    """The connection to Redis and how it is read."""
+
+    url: str | None  # None: the bundled server
+    password: str | None  # from the environment or a file; overrides the URL's
+    partition: str  # the hash tag, without braces
+    socket_timeout_seconds: float
+    block_ms: int  # how long an idle worker waits for entries
+    lease_seconds: int  # without progress for so long, a consumer counts as dead
+    batch_entries: int  # entries of a stream read at once, at most
+    batch_bytes: int  # what a batch should hold at most; decides how many entries are asked for
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True):
+    """The bundled Valkey, for when no Redis URL is given."""
+
+    directory: Path
+    port: int
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True):
+    """The worker itself."""
+
+    name: str  # of the consumer
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that `haraka-accounting work` is told."""
+
+    rows: RowSettings
+    names: NameSettings
+    rotation: RotationSettings
+    directory: DirectorySettings
+    stream: StreamSettings
+    server: ServerSettings
+    worker: WorkerSettings
