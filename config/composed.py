@@ -1,0 +1,68 @@
+"""Settings composed from answers: each part of the worker gets its own small struct."""
+
+from config import keys
+from config.answers import Answers
+from config.naming import default_consumer
+from schemas.events import TYPES
+from worker.settings import (
+    DirectorySettings,
+    Format,
+    NameSettings,
+    RotationSettings,
+    RowSettings,
+    ServerSettings,
+    Settings,
+    StreamSettings,
+    WorkerSettings,
+)
+
+_EXTENSIONS = {Format.TSV: "tsv", Format.CSV: "csv", Format.JSONL: "jsonl", Format.ORIGINAL: "tsv"}
+_SEPARATORS = {Format.TSV: "\t", Format.CSV: ",", Format.JSONL: "\t", Format.ORIGINAL: "\t"}
+
+
+def settings(answers: Answers, password: str | None) -> Settings:
+    """Return the settings of answers that nothing is wrong with."""
+    return Settings(
+        rows=_rows(answers),
+        names=NameSettings(
+            template=answers[keys.FILENAME],
+            extension=answers[keys.EXTENSION] or _EXTENSIONS[answers[keys.FORMAT]],
+            timezone=answers[keys.TIMEZONE],
+        ),
+        rotation=RotationSettings(
+            archiving=answers[keys.ARCHIVING],
+            interval_seconds=answers[keys.ARCHIVE_INTERVAL],
+            max_size_bytes=answers[keys.MAX_SIZE],
+        ),
+        directory=DirectorySettings(
+            path=answers[keys.PATH],
+            location={name: answers[keys.LOCATION[name]] for name in TYPES},
+            archive_to={name: answers[keys.ARCHIVE_TO[name]] for name in TYPES},
+        ),
+        stream=_stream(answers, password),
+        server=ServerSettings(directory=answers[keys.SERVER_DIRECTORY], port=answers[keys.SERVER_PORT]),
+        worker=WorkerSettings(name=answers[keys.NAME] or default_consumer()),
+    )
+
+
+def _rows(answers: Answers) -> RowSettings:
+    layout = answers[keys.FORMAT]
+    return RowSettings(
+        format=layout,
+        separator=answers[keys.SEPARATOR] or _SEPARATORS[layout],
+        timezone=answers[keys.TIMEZONE],
+        columns={name: answers[keys.FIELDS[name]] for name in TYPES},
+    )
+
+
+def _stream(answers: Answers, password: str | None) -> StreamSettings:
+    return StreamSettings(
+        url=answers[keys.REDIS_URL],
+        password=password,
+        partition=answers[keys.PARTITION],
+        socket_timeout_seconds=answers[keys.SOCKET_TIMEOUT],
+        block_ms=answers[keys.BLOCK],
+        lease_seconds=answers[keys.LEASE],
+        batch_entries=answers[keys.BATCH_ENTRIES],
+        batch_bytes=answers[keys.BATCH_BYTES],
+    )

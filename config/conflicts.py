@@ -1,0 +1,47 @@
+"""Conflicts: settings that are fit each for itself, and not together."""
+
+from collections.abc import Iterator
+
+from config import keys, places
+from config.answers import Answers
+from config.problem import Problem
+from config.redis_url import has_password
+from worker.settings import Format
+
+_BLOCK_MARGIN_MS = 500  # a read that blocks as long as the socket waits looks like a server that is gone
+
+
+def conflicts(answers: Answers) -> Iterator[Problem]:
+    """Yield what cannot be true together, or not on this machine."""
+    yield from _times(answers)
+    yield from places.shared(answers)
+    yield from places.unwritable(answers)
+    yield from places.server_unwritable(answers)
+
+
+def warnings(answers: Answers) -> Iterator[Problem]:
+    """Yield settings that are without effect, or unwise."""
+    if answers[keys.FORMAT] is Format.JSONL and answers.is_given(keys.SEPARATOR):
+        yield answers.problem("has no effect: jsonl has no separator", keys.SEPARATOR)
+    url = answers[keys.REDIS_URL]
+    if url is None and answers.is_given(keys.PASSWORD_FILE):
+        yield answers.problem("has no effect without a url: the bundled server has no password", keys.PASSWORD_FILE)
+    if url is not None and has_password(url):
+        message = "holds a password: better use password_file or ACCOUNTING_REDIS_PASSWORD"
+        yield answers.problem(message, keys.REDIS_URL)
+    if not answers[keys.ARCHIVING]:
+        for key in (keys.ARCHIVE_INTERVAL, keys.MAX_SIZE):
+            if answers.is_given(key) and answers[key] != key.parse(key.default):
+                yield answers.problem("has no effect while archiving is off", key)
+
+
+def _times(answers: Answers) -> Iterator[Problem]:
+    timeout, block, lease = keys.SOCKET_TIMEOUT, keys.BLOCK, keys.LEASE
+    timeout_ms = int(answers[timeout] * 1000)
+    if answers.fit(timeout, block) and answers[block] > timeout_ms - _BLOCK_MARGIN_MS:
+        expected = f"expected at most {timeout_ms - _BLOCK_MARGIN_MS}, half a second below the socket timeout"
+        yield answers.problem(f"block_ms is {answers[block]}: {expected}", timeout, block)
+    shortest = -(-2 * (timeout_ms + answers[block]) // 1000)
+    if answers.fit(timeout, block, lease) and answers[lease] < shortest:
+        expected = f"expected at least {shortest}, twice the socket timeout and block_ms together"
+        yield answers.problem(f"lease_seconds is {answers[lease]}: {expected}", timeout, block, lease)

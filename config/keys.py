@@ -1,0 +1,241 @@
+"""The table of keys: parsing, the shipped ini, the reference in docs/ and every message come from it."""
+
+from pathlib import Path
+
+from config import columns, locations, naming, redis_url, values
+from config.ini import MAIN
+from config.key import Key
+from schemas.catalogue import DEFAULT_COLUMNS
+from schemas.events import TYPES
+from worker.settings import Format
+
+
+def _file(text: str) -> Path:
+    if not text.isprintable():
+        raise ValueError("expected a path without control characters")
+    return Path.cwd() / text
+
+
+PATH = Key(
+    MAIN,
+    "path",
+    _file,
+    "./accounting_files",
+    "Directory of all accounting files; relative to the directory the worker is started in.",
+    "/var/spool/haraka/accounting_files",
+)
+FORMAT = Key(
+    MAIN,
+    "format",
+    values.one_of(Format),
+    "tsv",
+    "Layout of a row: `tsv`, `csv` (RFC 4180), `jsonl` (one JSON object per line), or `original` "
+    "(the old plugin's: a separator behind the last column too, CRLF, ` - ` for a missing value).",
+    "csv",
+)
+EXTENSION = Key(
+    MAIN,
+    "extension",
+    values.optional(naming.extension),
+    "",
+    "Extension of the file names, with or without its dot.",
+    "csv",
+    "`tsv`, `csv` or `jsonl`, after the format; `tsv` for `original`",
+)
+SEPARATOR = Key(
+    MAIN,
+    "separator",
+    values.optional(naming.separator),
+    "",
+    r"The one character between two columns; `\t` is a TAB. `jsonl` has none. Letters, digits, blanks, "
+    r"quotes and `- : . _` are refused: they stand in values that are never quoted.",
+    ";",
+    "a TAB; `,` for `csv`",
+)
+FILENAME = Key(
+    MAIN,
+    "filename",
+    naming.template,
+    "{type}.{time}.{extension}",
+    "Template of the file names. `{time}` must stand in it; `{type}` is d, df or b, `{consumer}` the name of "
+    "the worker.",
+    "{consumer}.{type}.{time}.{extension}",
+)
+TIMEZONE = Key(
+    MAIN,
+    "timezone",
+    values.zone,
+    "local",
+    "Time zone of file names, timeLogged and timeQueued: `local`, `UTC` or an IANA name.",
+    "Europe/Berlin",
+)
+ARCHIVING = Key(
+    MAIN,
+    "archiving",
+    values.switch,
+    "false",
+    "Whether files are rotated by `archive_interval` and `max_size`, and moved to `[archive_to]` once "
+    "they are sealed: true or false (also yes, no, on, off, 1, 0).",
+    "true",
+)
+ARCHIVE_INTERVAL = Key(
+    MAIN,
+    "archive_interval",
+    values.whole(1, 315_360_000, "a whole number of seconds"),
+    "86400",
+    "Seconds after which an open file is rotated and archived. 86400 is one day.",
+    "3600",
+)
+MAX_SIZE = Key(
+    MAIN,
+    "max_size",
+    values.megabytes,
+    "200",
+    "Megabytes (of 10^6 bytes) at which an open file is rotated and archived. Fractions are allowed.",
+    "0.5",
+)
+
+LOCATION = {
+    name: Key(
+        "location",
+        name,
+        locations.location,
+        name,
+        f"Directory of the {name} files inside `path`; a leading `/` is inside `path` too.",
+        f"mail/{name}",
+    )
+    for name in TYPES
+}
+ARCHIVE_TO = {
+    name: Key(
+        "archive_to",
+        name,
+        locations.inside,
+        "archive",
+        f"Directory of the archived {name} files, inside their location.",
+        "archive/2025",
+    )
+    for name in TYPES
+}
+FIELDS = {
+    name: Key(
+        "fields",
+        name,
+        columns.columns,
+        ",".join(DEFAULT_COLUMNS[name]),
+        f"Columns of the {name} files, separated by commas: the fields of fields.md, and `custom_<header>` for a "
+        "header of the message.",
+        "timeLogged,rcpt,dsnMsg,custom_Subject",
+    )
+    for name in TYPES
+}
+
+REDIS_URL = Key(
+    "redis",
+    "url",
+    values.optional(redis_url.redis_url),
+    "",
+    "Server that the Haraka nodes publish to. Also `--redis` and `ACCOUNTING_REDIS_URL`, which win.",
+    "redis://worker@redis.example.com:6379/0",
+    "the bundled server, started by the worker",
+)
+PASSWORD_FILE = Key(
+    "redis",
+    "password_file",
+    values.optional(_file),
+    "",
+    "File that holds the password for Redis. `ACCOUNTING_REDIS_PASSWORD` wins; both win over a password in the URL.",
+    "/run/secrets/accounting_redis",
+    "no password but the URL's",
+)
+PARTITION = Key(
+    "redis",
+    "partition",
+    naming.partition,
+    "haraka:accounting",
+    "Hash tag of the keys, without its braces; the plugin's must be the same.",
+    "haraka:accounting:1",
+)
+SOCKET_TIMEOUT = Key(
+    "redis",
+    "socket_timeout_seconds",
+    values.seconds(1, 300),
+    "5",
+    "Seconds after which a server that does not answer counts as gone.",
+    "10",
+)
+BLOCK = Key(
+    "redis",
+    "block_ms",
+    values.whole(1, 60_000, "a whole number of milliseconds"),
+    "1000",
+    "Milliseconds that an idle worker waits for entries in one read; at least 500 below the socket timeout.",
+    "500",
+)
+LEASE = Key(
+    "redis",
+    "lease_seconds",
+    values.whole(5, 86_400, "a whole number of seconds"),
+    "30",
+    "Seconds without progress after which other workers take over what a consumer has pending; at least twice "
+    "the socket timeout and `block_ms` together.",
+    "60",
+)
+BATCH_ENTRIES = Key(
+    "redis", "batch_entries", values.whole(1, 100_000), "2000", "Most entries of a stream that are read at once.", "500"
+)
+BATCH_BYTES = Key(
+    "redis",
+    "batch_bytes",
+    values.whole(10_000, 256_000_000, "a whole number of bytes"),
+    "4000000",
+    "Bytes that a batch should hold at most; large entries are asked for in smaller numbers.",
+    "1000000",
+)
+
+NAME = Key(
+    "worker",
+    "name",
+    values.optional(naming.consumer),
+    "",
+    "Name of this worker in the consumer group, different for every worker and the same after a restart. Also "
+    "`--name` and `ACCOUNTING_NAME`, which win.",
+    "mail1-1",
+    "`<host name>-1`",
+)
+
+SERVER_DIRECTORY = Key(
+    "server",
+    "directory",
+    _file,
+    "./haraka-accounting-valkey",
+    "Directory of the bundled server's data, used where no URL is given.",
+    "/var/lib/haraka-accounting/valkey",
+)
+SERVER_PORT = Key(
+    "server", "port", values.whole(1, 65_535, "a port"), "16379", "Port of the bundled server on 127.0.0.1.", "16380"
+)
+
+#: Keys that the old plugin's sample has below [archive_to], where they are accepted with a warning.
+MISPLACED = {("archive_to", key.name): key.id for key in (ARCHIVE_INTERVAL, MAX_SIZE)}
+
+#: Names that the old plugin's README uses, and the names that its code reads.
+OLD_NAMES = {"move_to": "archive_to", "move_interval": "archive_interval"}
+
+SECTIONS = {
+    MAIN: "Accounting files and their rotation. These keys stand before any section.",
+    "location": "Where the files of each type stand, inside `path`.",
+    "archive_to": "Where sealed files are moved when `archiving` is on, inside each type's location.",
+    "fields": "The columns of each type.",
+    "redis": "The connection to Redis or Valkey.",
+    "worker": "The worker itself.",
+    "server": "The bundled server.",
+}
+
+_ALL: tuple[Key[object], ...] = (
+    *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING, ARCHIVE_INTERVAL, MAX_SIZE),
+    *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),
+    *(REDIS_URL, PASSWORD_FILE, PARTITION, SOCKET_TIMEOUT, BLOCK, LEASE, BATCH_ENTRIES, BATCH_BYTES),
+    *(NAME, SERVER_DIRECTORY, SERVER_PORT),
+)
+KEYS = {key.id: key for key in _ALL}
