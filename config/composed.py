@@ -45,11 +45,15 @@ def settings(answers: Answers, password: str | None) -> Settings:
     )
 
 
+def separator_of(answers: Answers) -> str:
+    """Return the separator: the configured one, else that of the format."""
+    return answers[keys.SEPARATOR] or _SEPARATORS[answers[keys.FORMAT]]
+
+
 def _rows(answers: Answers) -> RowSettings:
-    layout = answers[keys.FORMAT]
     return RowSettings(
-        format=layout,
-        separator=answers[keys.SEPARATOR] or _SEPARATORS[layout],
+        format=answers[keys.FORMAT],
+        separator=separator_of(answers),
         timezone=answers[keys.TIMEZONE],
         columns={name: answers[keys.FIELDS[name]] for name in TYPES},
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from config import keys, places
 from config.answers import Answers
+from config.composed import separator_of
 from config.problem import Problem
 from config.redis_url import has_password
 from worker.settings import Format
@@ -14,6 +15,7 @@ _BLOCK_MARGIN_MS = 500  # a read that blocks as long as the socket waits looks l
 def conflicts(answers: Answers) -> Iterator[Problem]:
     """Yield what cannot be true together, or not on this machine."""
     yield from _times(answers)
+    yield from _headings(answers)
     yield from places.shared(answers)
     yield from places.unwritable(answers)
     yield from places.server_unwritable(answers)
@@ -45,3 +47,14 @@ def _times(answers: Answers) -> Iterator[Problem]:
     if answers.fit(timeout, block, lease) and answers[lease] < shortest:
         expected = f"expected at least {shortest}, twice the socket timeout and block_ms together"
         yield answers.problem(f"lease_seconds is {answers[lease]}: {expected}", timeout, block, lease)
+
+
+def _headings(answers: Answers) -> Iterator[Problem]:
+    """Yield the types whose header line could not be split again: a header's name may hold `;`, `|` or a quote."""
+    separator = separator_of(answers)
+    if separator == "\t" or answers[keys.FORMAT] is Format.JSONL:
+        return
+    for key in keys.FIELDS.values():
+        for name in answers[key]:
+            if separator in name or '"' in name:
+                yield answers.problem(f"{name!r} holds the separator or a quote: expected another separator", key)

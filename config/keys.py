@@ -30,7 +30,7 @@ FORMAT = Key(
     values.one_of(Format),
     "tsv",
     "Layout of a row: `tsv`, `csv` (RFC 4180), `jsonl` (one JSON object per line), or `original` "
-    "(the old plugin's: a separator behind the last column too, CRLF, ` - ` for a missing value).",
+    "(the old plugin's: a separator behind the last column too, CRLF, blanks around the `-` of a missing value).",
     "csv",
 )
 EXTENSION = Key(
@@ -57,8 +57,8 @@ FILENAME = Key(
     "filename",
     naming.template,
     "{type}.{time}.{extension}",
-    "Template of the file names. `{time}` must stand in it; `{type}` is d, df or b, `{consumer}` the name of "
-    "the worker.",
+    "Template of the file names. `{time}` stands in it once, at the end or before a sign such as a dot; `{type}` is "
+    "d, df or b, `{consumer}` the name of the worker.",
     "{consumer}.{type}.{time}.{extension}",
 )
 TIMEZONE = Key(
@@ -224,12 +224,13 @@ OLD_NAMES = {"move_to": "archive_to", "move_interval": "archive_interval"}
 
 SECTIONS = {
     MAIN: "Accounting files and their rotation. These keys stand before any section.",
-    "location": "Where the files of each type stand, inside `path`.",
+    "location": "Where the files of each type stand, inside `path`; a leading `/` is inside `path` too.",
     "archive_to": "Where sealed files are moved when `archiving` is on, inside each type's location.",
-    "fields": "The columns of each type.",
+    "fields": "The columns of each type, separated by commas: those of docs/fields.md, and `custom_<header>` for a "
+    "message header.",
     "redis": "The connection to Redis or Valkey.",
     "worker": "The worker itself.",
-    "server": "The bundled server.",
+    "server": "The bundled server, which runs where no URL is given.",
 }
 
 _ALL: tuple[Key[object], ...] = (

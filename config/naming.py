@@ -10,6 +10,7 @@ _EXTENSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _PARTITION = re.compile(r"[^\s{}]{1,200}")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = ("type", "time", "consumer", "extension")
+_TIME = re.compile(r"\{time\}(?=$|[._:@=+,~ ])")  # what follows must not read as part of the time or its suffix
 _TEMPLATE_TEXT = re.compile(r"[A-Za-z0-9._:@=+,~ -]*")
 _MAX_TEMPLATE = 100  # the rest of a file name's 255 bytes is for consumer, extension, suffix and manifest
 _NEVER_QUOTED = frozenset(string.ascii_letters + string.digits + "-:._ ")  # they stand in times, numbers and names
@@ -21,8 +22,8 @@ def template(text: str) -> str:
     expected = "expected a name such as {type}.{time}.{extension}"
     if unknown:
         raise ValueError(f"unknown placeholder {{{unknown[0]}}}: {expected}; {{consumer}} is known too")
-    if "{time}" not in text:
-        raise ValueError(f"{{time}} is missing: {expected}")
+    if len(_TIME.findall(text)) != 1 or text.count("{time}") != 1:
+        raise ValueError(f"{{time}} must stand once, at the end or before a sign such as a dot: {expected}")
     if text.startswith((".", "{extension}")) or len(text) > _MAX_TEMPLATE:
         raise ValueError(f"{expected}, not beginning with a dot, of at most {_MAX_TEMPLATE} characters")
     if not _TEMPLATE_TEXT.fullmatch(_PLACEHOLDER.sub("", text)):
