@@ -1,0 +1,116 @@
+"""A Haraka instance: made in a directory of its own from this folder's plugins and npm packages, started, stopped.
+
+What survives a stop is the directory: its configuration and the outbound queue.
+"""
+
+import shutil
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from haraka.demo.process import Process
+from haraka.demo.waiting import answers_smtp
+
+HERE: Final = Path(__file__).resolve().parent
+NODE_MODULES: Final = HERE / "node_modules"
+PLUGIN: Final = "accounting-stream"
+READY: Final = "Plugin is Ready!"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an instance is set up. `nodes` None leaves smtp.ini without it: a master and one worker process."""
+
+    smtp_port: int
+    sink_port: int
+    redis_port: int
+    nodes: int | None = None
+    always_split: bool = False
+    retry_seconds: tuple[int, ...] = (5,)  # 5 is Haraka's minimum
+    ports: Mapping[str, int] = field(default_factory=dict)  # by recipient's domain, where not the sink's
+    binds: Mapping[str, str] = field(default_factory=dict)  # local address of deliveries, by domain
+    accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
+
+    def files(self) -> dict[str, str]:
+        """Return the configuration files by name."""
+        nodes = {} if self.nodes is None else {"nodes": self.nodes}
+        return {
+            "me": "haraka.test\n",
+            "loglevel": "info\n",
+            "plugins": f"demo_relay\ndemo_route\n{PLUGIN}\n",
+            "smtp.ini": _ini({"listen": f"127.0.0.1:{self.smtp_port}", "graceful_shutdown": "true", **nodes}),
+            "outbound.ini": _ini(
+                {
+                    "local_mx_ok": "true",
+                    "enable_tls": "false",
+                    "always_split": str(self.always_split).lower(),
+                    "temp_fail_intervals": ",".join(f"{seconds}s" for seconds in self.retry_seconds),
+                }
+            ),
+            "redis.ini": "[server]\n" + _ini({"host": "127.0.0.1", "port": self.redis_port}),
+            "accounting_stream.ini": _ini(self.accounting),
+            "demo_route.ini": _ini({"exchange": "127.0.0.1", "port": self.sink_port})
+            + f"[port]\n{_ini(self.ports)}[bind]\n{_ini(self.binds)}",
+        }
+
+
+class Instance:
+    """One Haraka in one directory."""
+
+    def __init__(self, directory: Path, settings: Settings) -> None:
+        self.directory, self.settings = directory, settings
+        self.queue = directory / "queue"
+        self._process: Process | None = None
+
+    def make(self) -> None:
+        """Write the directory; its npm packages are those of this folder."""
+        config = self.directory / "config"
+        config.mkdir(parents=True)
+        # Without its own connection.ini Haraka does not even greet; `haraka -i` copies it likewise.
+        shutil.copy(NODE_MODULES / "Haraka" / "config" / "connection.ini", config)
+        for name, text in self.settings.files().items():
+            (config / name).write_text(text, encoding="utf-8")
+        shutil.copytree(HERE / "plugins", self.directory / "plugins")
+        (self.directory / "node_modules").symlink_to(NODE_MODULES)
+
+    def start(self) -> None:
+        """Start it and return once it takes mail and every one of its processes has the accounting plugin ready."""
+        haraka = NODE_MODULES / "Haraka" / "bin" / "haraka"
+        argv = ("node", haraka, "-c", self.directory)
+        self._process = process = Process("Haraka", argv, self.directory / "haraka.log")
+        ready = max(1, self.settings.nodes or 0)
+        try:
+            process.wait_until(lambda: process.logged().count(READY) >= ready, f"“{READY}”")
+            process.wait_until(lambda: answers_smtp(self.settings.smtp_port), "the greeting")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop it the way that lets plugins shut down; the queue stays."""
+        if self._process is not None:
+            self._process.stop(signal.SIGINT)  # Haraka has no handler of its own for SIGTERM
+            self._process = None
+
+    def check(self) -> None:
+        """Raise ProcessDiedError where it should run and does not."""
+        if self._process is not None:
+            self._process.check()
+
+    def log(self) -> str:
+        """Return what it logged, over all starts."""
+        return (self.directory / "haraka.log").read_text(encoding="utf-8", errors="replace")
+
+    def queued(self) -> list[str]:
+        """Return the names of the queue files: mail that Haraka still has to deal with."""
+        return sorted(file.name for file in self.queue.iterdir()) if self.queue.is_dir() else []
+
+    def retries_pending(self) -> int:
+        """Return how many queue files have failed before; it stands third in their names."""
+        return sum(name.split("_")[2] != "0" for name in self.queued() if name.count("_") > 2)
+
+
+def _ini(values: Mapping[str, object]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in values.items())
