@@ -20,8 +20,7 @@ VERSION = 1
 
 Text = Annotated[str, Meta(min_length=1)]
 Instant = Annotated[
-    int,
-    Meta(ge=0, lt=253_370_764_800_000, description="Milliseconds since the epoch, before the year 9999."),
+    int, Meta(ge=0, lt=253_370_764_800_000, description="Milliseconds since the epoch, before the year 9999.")
 ]
 Seconds = Annotated[float, Meta(ge=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]

@@ -1,0 +1,5 @@
+"""`python -m worker` is `haraka-accounting`."""
+
+from worker.cli import main
+
+main()

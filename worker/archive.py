@@ -1,0 +1,127 @@
+"""Sealing: from a rotated file to one that is never changed again, with its manifest, in the archive.
+
+Every step is idempotent and durable before the next one, so a crash anywhere is finished by doing it all again:
+manifest → read-only bit → link both into the archive → unlink both here. Nothing is ever overwritten: a name that is
+taken in the archive by another file leaves the sealed file where it is.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from worker.accounting_file import AccountingFile, sync_directory
+from worker.directory import Location, write_durably
+from worker.errors import DiskTrouble
+from worker.records import FileState
+
+_READ_ONLY = 0o440
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sealed file holds; stands beside it as `<name>.json`."""
+
+    name: str
+    type: str
+    rows: int
+    bytes: int
+    sha256: str
+    columns: Sequence[str]
+    opened_ms: int
+    first_id: str | None
+    last_id: str | None
+    first_time_ms: int | None
+    last_time_ms: int | None
+    writer: str
+    directory: str
+    reason: str
+    version: str
+
+
+class Writer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who seals: what every manifest of this process says."""
+
+    consumer: str
+    directory: str
+    version: str
+
+
+def manifest_path(path: Path) -> Path:
+    """Return where the manifest of an accounting file stands."""
+    return path.with_name(path.name + ".json")
+
+
+def _manifest(file: AccountingFile, event_type: str, columns: Sequence[str], reason: str, writer: Writer) -> Manifest:
+    """Describe a file as it stands on disk."""
+    state: FileState = file.state
+    with os.fdopen(os.dup(file.descriptor), "rb") as content:
+        content.seek(0)
+        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    return Manifest(
+        name=state.name, type=event_type, rows=state.rows, bytes=state.length, sha256=sha256, columns=columns,
+        opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
+        first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms,
+        writer=writer.consumer, directory=writer.directory, reason=reason, version=writer.version,
+    )  # fmt: skip
+
+
+def seal(  # noqa: PLR0913
+    file: AccountingFile, location: Location, columns: Sequence[str], *,
+    event_type: str, reason: str, writer: Writer, archiving: bool,
+) -> Path:  # fmt: skip
+    """Seal a file that is cut to its committed length, archive it where archiving is on, and close it.
+
+    Returns where it stands now. Raises DiskTrouble; the file is still named under `closing` then, and the next
+    recovery does it again.
+    """
+    file.sync()
+    try:
+        beside = manifest_path(file.path)
+        if not beside.exists():
+            manifest = _manifest(file, event_type, columns, reason, writer)
+            write_durably(beside, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n", _READ_ONLY)
+        os.fchmod(file.descriptor, _READ_ONLY)
+        os.fsync(file.descriptor)
+        place = _move(file.path, location.archive) if archiving else file.path
+    except OSError as error:
+        raise DiskTrouble(f"{file.path}: not sealed: {error}") from error
+    file.close()
+    return place
+
+
+def discard(file: AccountingFile) -> None:
+    """Unlink a file that holds nothing but its header, and close it."""
+    file.path.unlink(missing_ok=True)
+    sync_directory(file.path.parent)
+    file.close()
+
+
+def finish(path: Path) -> None:
+    """Remove the manifest that an interrupted move left behind where the file itself is gone."""
+    if manifest_path(path).exists() and not path.exists():
+        manifest_path(path).unlink()
+        sync_directory(path.parent)
+
+
+def _move(path: Path, archive: Path) -> Path:
+    """Move a file and its manifest without ever replacing another; the manifest is the last to leave."""
+    archive.mkdir(exist_ok=True)
+    target = archive / path.name
+    if not (_link(manifest_path(path), manifest_path(target)) and _link(path, target)):
+        return path
+    sync_directory(archive)
+    path.unlink()
+    manifest_path(path).unlink()
+    sync_directory(path.parent)
+    return target
+
+
+def _link(path: Path, target: Path) -> bool:
+    """Link a file under a second name; False where another file has it."""
+    try:
+        os.link(path, target)
+    except FileExistsError:
+        return target.samefile(path)
+    return True

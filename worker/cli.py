@@ -1,0 +1,173 @@
+"""The command line `haraka-accounting`. The only module that reads the configuration and sets exit codes."""
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+import msgspec
+from rich.console import Console
+
+from config.loader import Loaded, check, load
+from config.problem import ConfigError
+from schemas.catalogue import header_of, is_custom
+from worker import __version__, log, status
+from worker.archive import Writer
+from worker.batch import BatchSize, Renderer
+from worker.directory import Directory
+from worker.errors import AccountingError, ExitCode
+from worker.files import Files
+from worker.log import event
+from worker.loop import Worker
+from worker.server import BundledServer
+from worker.settings import Settings
+from worker.stream import Stream
+from worker.stream.inspection import inspect
+from worker.stream.link import connector
+
+_log = logging.getLogger(__name__)
+
+_config = click.option(
+    "--config", "config_file", envvar="ACCOUNTING_CONFIG", show_envvar=True, metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The ini file. Without it, ./accounting_files.ini where there is one, else all defaults.",
+)  # fmt: skip
+_redis = click.option(
+    "--redis", "redis_url", envvar="ACCOUNTING_REDIS_URL", show_envvar=True, metavar="URL",
+    help="The Redis or Valkey server. Without any, `work` starts the bundled Valkey.",
+)  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="haraka-accounting")
+@click.option("-v", "--verbose", is_flag=True, help="Log at DEBUG.")
+def cli(*, verbose: bool) -> None:
+    """Accounting files for fleets of Haraka: one row per recipient, exactly once."""
+    log.set_up(verbose=verbose)
+
+
+@cli.command()
+@_config
+@_redis
+@click.option(
+    "--name", envvar="ACCOUNTING_NAME", show_envvar=True, metavar="CONSUMER",
+    help="Name of this consumer, the same at every start. Default: host name and slot.",
+)  # fmt: skip
+def work(config_file: Path | None, redis_url: str | None, name: str | None) -> None:
+    """Write accounting files until stopped (SIGTERM or SIGINT; a second one ends at once)."""
+    loaded = _load(config_file, redis_url, name)
+    settings = loaded.settings
+    with _server_url(settings) as url:
+        worker = _worker(settings, url)
+        _stop_on_signals(worker)
+        worker.run()
+
+
+@cli.command(name="status")
+@_config
+@_redis
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status_command(config_file: Path | None, redis_url: str | None, *, as_json: bool) -> None:
+    """Show streams, consumers, open files and the ledger. Changes nothing."""
+    settings = _load(config_file, redis_url, None).settings
+    url = settings.stream.url or BundledServer(settings.server).url
+    found = inspect(connector(settings.stream, url), settings.stream.partition)
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        status.show(found, Console())
+
+
+@cli.group(name="config")
+def config_group() -> None:
+    """Look at configuration files."""
+
+
+@config_group.command(name="check")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def config_check(file: Path) -> None:
+    """Print every problem of an ini file at once; exit code 78 where there is one."""
+    report = check(file)
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}")
+    for problem in report.problems:
+        click.echo(f"error: {problem}")
+    if report.problems:
+        sys.exit(ExitCode.CONFIGURATION)
+    click.echo(f"{file}: ok")
+
+
+def _load(config_file: Path | None, redis_url: str | None, name: str | None) -> Loaded:
+    loaded = load(config_file, redis_url=redis_url, name=name)
+    for warning in loaded.warnings:
+        event(_log, "config.warning", logging.WARNING, what=warning)
+    return loaded
+
+
+@contextmanager
+def _server_url(settings: Settings) -> Iterator[str]:
+    """Yield the server's URL; without a configured one, that of the bundled server, which is stopped at the end."""
+    if settings.stream.url is not None:
+        yield settings.stream.url
+        return
+    server = BundledServer(settings.server)
+    server.start()
+    event(_log, "server.ready", url=server.url, started=server.is_mine, use="this URL in Haraka's redis.ini")
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def _worker(settings: Settings, url: str) -> Worker:
+    """Put a worker together."""
+    name, archiving = settings.worker.name, settings.rotation.archiving
+    directory = Directory(settings.directory, settings.names, name, archiving=archiving)
+    renderer = Renderer(settings.rows)
+    writer = Writer(consumer=name, directory=directory.id, version=__version__)
+    files = Files(directory, renderer, writer, archiving=archiving, now=lambda: datetime.now(UTC))
+    columns = {column for names in settings.rows.columns.values() for column in names}
+    return Worker(
+        Stream(settings.stream, name, url=url, wanted=sorted(header_of(name) for name in columns if is_custom(name))),
+        files,
+        renderer,
+        settings.rotation,
+        directory_id=directory.id,
+        size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
+    )
+
+
+def _stop_on_signals(worker: Worker) -> None:
+    """Let SIGTERM and SIGINT stop the worker; a second signal ends the process at once."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        worker.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    click.echo(f"haraka-accounting: {message}", err=True)
+    sys.exit(code)
+
+
+def main() -> None:
+    """Run the command line; every expected error is one line on standard error and an exit code of its own."""
+    try:
+        cli()
+    except ConfigError as error:
+        _fail(ExitCode.CONFIGURATION, str(error))
+    except AccountingError as error:
+        _fail(error.exit_code, str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Decoding: from the raw entries of one stream to events, dead letters and lost entries.
+
+Pure. Events are decoded into a projection of their struct that holds only what the configured columns need: msgspec
+skips the rest of the JSON without building it. Whatever else an event holds is neither looked at nor refused.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.catalogue import CUSTOM_PREFIX, FIELDS, Origin, header_of, is_custom
+from schemas.events import EVENT_TYPES, TAGS
+from worker.rows import custom_attribute, is_suspect
+
+#: An entry as Redis hands it over: id, and its fields and values in turn (None: deleted, but still pending).
+RawEntry = tuple[bytes, Sequence[bytes] | None]
+
+_NEEDED = ("v", "time_logged", "rcpts")
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class DeadLetter(NamedTuple):
+    """What could not become rows: an event of an entry, or (position -1) a whole entry."""
+
+    event_type: str
+    entry_id: bytes
+    position: int
+    payload: bytes
+    error: str
+
+
+class Decoded(NamedTuple):
+    """The entries of one stream in one batch, taken apart."""
+
+    ids: list[str]  # of the entries that hold events
+    events: list[list[Any]]  # parallel to ids
+    suspect: bool  # some text may hold a control character or a quote
+    dead: list[DeadLetter]
+    lost: int  # entries that somebody deleted before they were read
+
+
+def _projected_recipient(event_type: str, columns: Iterable[str]) -> type[Struct]:
+    full = EVENT_TYPES[event_type].__annotations__["rcpts"].__origin__.__args__[0]
+    wanted = {"rcpt"} | {
+        FIELDS[column].attribute
+        for column in columns
+        if not is_custom(column) and FIELDS[column].origin.get(event_type) is Origin.RECIPIENT
+    }
+    fields = [field for field in msgspec.structs.fields(full) if field.name in wanted]
+    return msgspec.defstruct("Recipient", [_definition(field) for field in fields], rename="camel", gc=False)
+
+
+def _projected_custom(columns: Iterable[str]) -> type[Struct]:
+    headers = {custom_attribute(column): header_of(column) for column in columns if is_custom(column)}
+    return msgspec.defstruct("Custom", [(name, str, "") for name in headers], rename=headers, gc=False)
+
+
+def _definition(field: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if field.default is msgspec.NODEFAULT:
+        return (field.name, field.type)
+    return (field.name, field.type, field.default)
+
+
+def projection(event_type: str, columns: Iterable[str]) -> type[Struct]:
+    """Return a struct of the event's type that has the fields which the columns need, and those always checked."""
+    columns = tuple(columns)
+    wanted = set(_NEEDED) | {
+        FIELDS[column].attribute
+        for column in columns
+        if not is_custom(column) and FIELDS[column].origin.get(event_type) is Origin.EVENT
+    }
+    recipient = _projected_recipient(event_type, columns)
+    recipients = Annotated[list[recipient], Meta(min_length=1)]  # type: ignore[valid-type]
+    definitions: list[Any] = [("type", Literal[TAGS[event_type]])]  # a tag_field may be absent, a field may not
+    for field in msgspec.structs.fields(EVENT_TYPES[event_type]):
+        if field.name == "rcpts":
+            definitions.append(("rcpts", recipients))
+        elif field.name in wanted:
+            definitions.append(_definition(field))
+    if any(column.startswith(CUSTOM_PREFIX) for column in columns):
+        custom = _projected_custom(columns)
+        definitions.append(("custom", custom, msgspec.field(default_factory=custom)))
+    return msgspec.defstruct(EVENT_TYPES[event_type].__name__, definitions, rename="camel", kw_only=True, gc=False)
+
+
+class Decoder:
+    """Decodes the entries of one type."""
+
+    def __init__(self, event_type: str, columns: Iterable[str]) -> None:
+        self._type = event_type
+        event = projection(event_type, columns)
+        self._array = msgspec.json.Decoder(Annotated[list[event], Meta(min_length=1)])  # type: ignore[valid-type]
+        self._event = msgspec.json.Decoder(event)
+        self._raw = msgspec.json.Decoder(Annotated[list[msgspec.Raw], Meta(min_length=1)])
+
+    def decode(self, entries: Sequence[RawEntry]) -> Decoded:
+        """Take a batch's entries apart. Nothing in an entry can raise: what is bad becomes a dead letter."""
+        present = [entry for entry in entries if entry[1] is not None]
+        lost = len(entries) - len(present)
+        payloads = [_payload(fields) for _, fields in present if fields is not None]
+        ids = [entry_id.decode("ascii") for entry_id, _ in present]
+        suspect = is_suspect(b"".join(payloads))
+        decode = self._array.decode
+        try:
+            return Decoded(ids, [decode(payload) for payload in payloads], suspect, [], lost)
+        except _DECODE_ERRORS:
+            return self._decode_one_by_one(ids, payloads, suspect, lost)
+
+    def _decode_one_by_one(self, ids: list[str], payloads: list[bytes], suspect: bool, lost: int) -> Decoded:  # noqa: FBT001
+        good_ids: list[str] = []
+        good: list[list[Any]] = []
+        dead: list[DeadLetter] = []
+        for entry_id, payload in zip(ids, payloads, strict=True):
+            events, letters = self._decode_entry(entry_id.encode(), payload)
+            dead += letters
+            if events:
+                good_ids.append(entry_id)
+                good.append(events)
+        return Decoded(good_ids, good, suspect, dead, lost)
+
+    def _decode_entry(self, entry_id: bytes, payload: bytes) -> tuple[list[Any], list[DeadLetter]]:
+        """Return the good events of an entry, and a dead letter for each bad one (or for the whole entry)."""
+        try:
+            raw = self._raw.decode(payload)
+        except _DECODE_ERRORS as error:
+            return [], [DeadLetter(self._type, entry_id, -1, payload, str(error) or type(error).__name__)]
+        events: list[Any] = []
+        dead: list[DeadLetter] = []
+        for index, item in enumerate(raw):
+            try:
+                events.append(self._event.decode(item))
+            except _DECODE_ERRORS as error:
+                dead.append(DeadLetter(self._type, entry_id, index, bytes(item), str(error) or type(error).__name__))
+        return events, dead
+
+
+def _payload(fields: Sequence[bytes]) -> bytes:
+    """Return the value of an entry's field `events`; empty where it has none, which no decoder accepts."""
+    if fields[0] == b"events":
+        return fields[1]
+    for name, value in zip(fields[::2], fields[1::2], strict=False):
+        if name == b"events":
+            return value
+    return b""

@@ -1,0 +1,64 @@
+"""What can go wrong, named by the decision that it calls for, and the exit codes.
+
+A subclass's docstring is its message where none is given.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of `haraka-accounting` (docs/operations.md); 2 is click's for a wrong command line."""
+
+    OK = 0
+    FAILED = 1  # a bug, or a disk or server that did not come back
+    SERVER_REFUSED = 69  # this server must not be used (eviction policy, group lost)
+    LOCKED = 73  # another process works under this name in this directory
+    NAME_TAKEN = 75  # another directory works under this name
+    CONFIGURATION = 78
+
+
+class AccountingError(Exception):
+    """Something went wrong."""
+
+    exit_code = ExitCode.FAILED
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").strip()
+
+
+class StreamUnavailable(AccountingError):
+    """The server cannot be reached or does not answer as it should: back off, then recover."""
+
+
+class Fenced(AccountingError):
+    """Another registration holds this consumer's name: register again, then compare batches."""
+
+
+class Behind(AccountingError):
+    """The server has lost commits that it had acknowledged: register again, then restore."""
+
+
+class DiskTrouble(AccountingError):
+    """An accounting file could not be written or made durable: cut back, pause, recover."""
+
+
+class NameTaken(AccountingError):
+    """Another process, with another directory, works under this consumer name."""
+
+    exit_code = ExitCode.NAME_TAKEN
+
+
+class Locked(AccountingError):
+    """Another process works under this consumer name in this directory."""
+
+    exit_code = ExitCode.LOCKED
+
+
+class ServerRefused(AccountingError):
+    """The server must not be used as it stands."""
+
+    exit_code = ExitCode.SERVER_REFUSED
+
+
+class ServerNotStarted(AccountingError):
+    """The bundled server did not start."""

@@ -1,0 +1,178 @@
+"""The accounting files of one consumer: one open file per type, and those on their way to being sealed.
+
+The loop's hands. Nothing here decides what is committed; it carries out, on files, what a commit record says. All
+locks are held from before a file has a name until it is sealed, discarded, or this process dies.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from worker import archive, salvage
+from worker.accounting_file import AccountingFile
+from worker.archive import Writer
+from worker.batch import Batch, Renderer
+from worker.directory import Directory
+from worker.errors import DiskTrouble
+from worker.log import event
+from worker.records import Closing, FileState, Record
+
+_log = logging.getLogger(__name__)
+
+
+class Files:
+    """Opens, appends to, cuts and seals the files of one consumer in one directory."""
+
+    def __init__(
+        self, directory: Directory, renderer: Renderer, writer: Writer, *, archiving: bool,
+        now: Callable[[], datetime],
+    ) -> None:  # fmt: skip
+        self._directory = directory
+        self._rows = renderer.rows
+        self._writer = writer
+        self._archiving = archiving
+        self._now = now
+        self._held: dict[str, AccountingFile] = {}  # every file whose lock is held, by name
+        self.open: dict[str, AccountingFile] = {}  # by type
+
+    # New files, rotation, seal: design section 5, steps 12 to 14
+
+    def create(self, event_type: str) -> FileState:
+        """Make a new file with its header. It becomes the open one once a commit names it (`adopt_open`)."""
+        location = self._directory.locations[event_type]
+        file = location.create(self._directory.consumer, self._rows[event_type].header, self._now())
+        self._held[file.path.name] = file
+        return file.state
+
+    def cut_open(self, event_type: str) -> FileState:
+        """Cut the open file of a type to its committed length, as the last thing before it is rotated."""
+        file = self.open[event_type]
+        file.cut()
+        return file.state
+
+    def restorable(self, record: Record) -> Record:
+        """Return a record as it can be put back on the server: without files that are not held any more."""
+        held = {event_type: state for event_type, state in record.files.items() if state.name in self._held}
+        closing = [closing for closing in record.closing if closing.file.name in self._held]
+        return msgspec.structs.replace(record, files=held, closing=closing)
+
+    def acknowledged(self, record: Record) -> None:
+        """Take over what a commit has recorded: states of the open files, and which file is open."""
+        for event_type, state in record.files.items():
+            file = self._held[state.name]
+            file.state = state
+            self.open[event_type] = file
+        for event_type in self.open.keys() - record.files.keys():
+            del self.open[event_type]
+
+    def seal(self, closing: Closing) -> None:
+        """Seal a file that a record names under `closing`; one without rows is unlinked."""
+        file = self._held[closing.file.name]
+        location = self._directory.locations[closing.event_type]
+        if not file.state.rows:
+            archive.discard(file)
+        else:
+            place = archive.seal(
+                file, location, self._rows[closing.event_type].columns, event_type=closing.event_type,
+                reason=closing.reason, writer=self._writer, archiving=self._archiving,
+            )  # fmt: skip
+            rows, size = closing.file.rows, closing.file.length
+            event(_log, "file.sealed", file=place, rows=rows, bytes=size, reason=closing.reason)
+        del self._held[closing.file.name]
+
+    # A batch: step 8
+
+    def append(self, batch: Batch) -> Mapping[str, FileState]:
+        """Append a batch's rows, one write per file, and make them durable. Returns the states to commit."""
+        states = {event_type: file.state for event_type, file in self.open.items()}
+        touched = [event_type for event_type, part in batch.parts.items() if part.rows]
+        for event_type in touched:
+            self.open[event_type].append(batch.parts[event_type].rows)
+        for event_type in touched:
+            self.open[event_type].sync()
+            states[event_type] = batch.parts[event_type].advance(states[event_type])
+        return states
+
+    # Recovery: steps 3 to 5 and 10
+
+    def adopt(self, record: Record) -> Record:
+        """Make the files what a record says: seal `closing`, cut the open ones. Returns the record without what is done.
+
+        Held files that the record does not name were linked but never acknowledged; they hold a header and are
+        unlinked.
+        """
+        self.open = {}
+        for closing in record.closing:
+            self._finish_closing(closing)
+        files = {}
+        for event_type, state in record.files.items():
+            file = self._restore(event_type, state)
+            if file is not None:
+                self.open[event_type] = file
+                files[event_type] = state
+        for name in self._held.keys() - {state.name for state in files.values()}:
+            self._let_go(self._held.pop(name))
+        return msgspec.structs.replace(record, files=files, closing=[])
+
+    def _finish_closing(self, closing: Closing) -> None:
+        file = self._restore(closing.event_type, closing.file)
+        if file is None:
+            archive.finish(self._directory.locations[closing.event_type].path / closing.file.name)
+        else:
+            self.seal(closing)
+
+    def _restore(self, event_type: str, state: FileState) -> AccountingFile | None:
+        """Return a recorded file, locked and cut to its recorded length; None where it is not there any more."""
+        path = self._directory.locations[event_type].path / state.name
+        file = self._held.get(state.name) or AccountingFile.reopen(path, state)
+        if file is None:
+            event(_log, "file.gone", logging.WARNING, file=path, rows=state.rows)
+            return None
+        file.state = state
+        self._held[state.name] = file
+        size = file.size()
+        if size < state.length:
+            self._give_up_short(file, size)
+            return None
+        if size > state.length:
+            kept = salvage.keep_tail(self._directory.path, file)
+            event(_log, "file.cut", logging.WARNING, file=path, bytes=size - state.length, kept=kept)
+            file.cut()
+        return file
+
+    def _let_go(self, file: AccountingFile) -> None:
+        """Unlink a new file that no record names; what it holds beyond its header is kept aside first.
+
+        One with committed rows stays as it is, unlocked, for the scan.
+        """
+        if file.state.rows:
+            event(_log, "file.unnamed", logging.ERROR, file=file.path, rows=file.state.rows)
+            file.close()
+            return
+        if file.size() > file.state.length:
+            kept = salvage.keep_tail(self._directory.path, file)
+            event(_log, "file.unnamed", logging.ERROR, file=file.path, kept=kept)
+        archive.discard(file)
+
+    def _give_up_short(self, file: AccountingFile, size: int) -> None:
+        kept = salvage.note_short(self._directory.path, file)
+        missing = file.state.length - size
+        event(_log, "file.short", logging.ERROR, file=file.path, missing_bytes=missing, kept=kept)
+        del self._held[file.path.name]
+        file.close()
+
+    def release(self) -> None:
+        """Close every file and give up every lock, whatever state they are in; the record tells the rest."""
+        for file in self._held.values():
+            file.close()
+        self._held.clear()
+        self.open.clear()
+
+
+def require_open(files: Files, event_types: set[str]) -> None:
+    """Raise DiskTrouble where a type has no open file; the recovery makes a new one."""
+    missing = event_types - files.open.keys()
+    if missing:
+        raise DiskTrouble(f"no open file for {', '.join(sorted(missing))}")

@@ -1,0 +1,271 @@
+"""The worker's loop: read → rows → append → fsync → commit → rotate if due (design section 5).
+
+Owns the open files and the connection. What survives a crash is the commit record on the server and the files; the
+loop itself remembers nothing that it could not learn from them. The order of `step` is the promise: rows are durable
+before the commit acknowledges their entries, and a commit says how much of each file counts.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.events import TYPES
+from worker import recovery
+from worker.batch import Batch, BatchSize, Renderer
+from worker.decode import RawEntry
+from worker.errors import Behind, DiskTrouble, Fenced, StreamUnavailable
+from worker.files import Files, require_open
+from worker.log import event
+from worker.records import Closing, Record
+from worker.rotation import Reason, rotation_reason
+from worker.schedule import Schedule
+from worker.settings import RotationSettings
+from worker.stream import Stream
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF_SECONDS = (0.1, 10.0)  # the first pause, the longest one
+_MAX_DOUBLINGS = 10
+
+#: What a recovery answers: after each of these the record alone tells what is committed.
+RECOVERABLE = (StreamUnavailable, Fenced, Behind, DiskTrouble)
+
+
+class Pauses(NamedTuple):
+    """Time as the loop sees it; tests move it by hand."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    jitter: Callable[[], float] = random.random
+
+
+class Totals(msgspec.Struct):
+    """What this process has committed, for the summary."""
+
+    events: int = 0
+    rows: int = 0
+    dead: int = 0
+    lost: int = 0
+    batches: int = 0
+
+
+class Worker:
+    """One consumer of one partition, writing into one directory."""
+
+    def __init__(  # noqa: PLR0913
+        self, stream: Stream, files: Files, renderer: Renderer, rotation: RotationSettings, *,
+        directory_id: str, size: BatchSize, pauses: Pauses | None = None,
+    ) -> None:  # fmt: skip
+        self._stream = stream
+        self._files = files
+        self._renderer = renderer
+        self._rotation = rotation
+        self._directory_id = directory_id
+        self._size = size
+        self._pauses = pauses or Pauses()
+        self._schedule = Schedule(rotation.interval_seconds, self.summarize)
+        self._record: Record | None = None  # the last one acknowledged or adopted
+        self._in_hand: Batch | None = None  # rendered, not appended
+        self._born: dict[str, float] = {}  # by type: when its open file was made, monotonic seconds
+        self._started = False  # the files of an earlier process are sealed, new ones are born
+        self._stopping = False
+        self.totals = Totals()
+
+    def stop(self) -> None:
+        """Ask the loop to finish the batch in hand, commit, seal and return; safe in a signal handler."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Work until stopped. Raises NameTaken and ServerRefused; everything else is recovered from."""
+        self._schedule.start()
+        try:
+            sound = self.recover()
+            while sound and (self._in_hand or not self._stopping):
+                try:
+                    self.step()
+                except RECOVERABLE as error:
+                    sound = self.recover(error)
+            if sound:
+                self._close()
+        finally:
+            self._schedule.stop()
+            self._files.release()
+            self._stream.close()
+
+    # Batch: steps 7, 8 and 15
+
+    def step(self) -> None:
+        """Do one batch, or wait a little where there is none."""
+        batch = self._in_hand or self._next_batch()
+        self._in_hand = None
+        if batch is None:
+            self._rotate_due(idle=True)
+            return
+        require_open(self._files, set(batch.parts))
+        prefetch = not (self._stopping or batch.pending)
+        if prefetch:
+            self._stream.request_new(self._size.entries, block=False)
+        states = self._files.append(batch)
+        entries = self._stream.receive_entries() if prefetch else {}
+        record = self._current().next(files=states)
+        self._stream.send_commit(record, batch.parts)
+        following = self._render(entries, pending=False)  # while the server commits
+        self._stream.receive_commit()
+        self._acknowledged(record)
+        self._count(batch)
+        self._in_hand = following
+        self._rotate_due(idle=False)
+
+    def _next_batch(self) -> Batch | None:
+        """Read when nothing is in hand: own pending entries first, then new ones, waiting for them.
+
+        Own pending entries are looked at here every time: a read whose reply was lost may have left some.
+        """
+        entries = self._stream.read_pending(self._size.entries, {})
+        if entries:
+            return self._render(entries, pending=True)
+        # Entries of consumers whose lease is gone are taken over here (design section 5, step 15).
+        self._stream.renew_lease()
+        if self._stopping:
+            return None
+        self._stream.request_new(self._size.entries, block=True)
+        return self._render(self._stream.receive_entries(), pending=False)
+
+    def _render(self, entries: Mapping[str, list[RawEntry]], *, pending: bool) -> Batch | None:
+        self._size.observe(entries)
+        return self._renderer.render(entries, pending=pending)
+
+    def _current(self) -> Record:
+        if self._record is None:
+            raise StreamUnavailable("no record was adopted")
+        return self._record
+
+    def _commit(self, record: Record, *, restore: bool = False) -> None:
+        """Commit a record that acknowledges no entries."""
+        self._stream.send_commit(record, {}, restore=restore)
+        self._stream.receive_commit()
+
+    def _acknowledged(self, record: Record) -> None:
+        self._record = record
+        self._files.acknowledged(record)
+
+    def _count(self, batch: Batch) -> None:
+        self.totals.batches += 1
+        for event_type, part in batch.parts.items():
+            self.totals.events += part.event_count
+            self.totals.rows += part.row_count
+            self.totals.dead += len(part.dead)
+            self.totals.lost += part.lost
+            if part.dead:
+                event(_log, "events.dead", logging.WARNING, type=event_type, events=len(part.dead))
+            if part.lost:
+                event(_log, "entries.lost", logging.ERROR, type=event_type, entries=part.lost)
+
+    # New files, rotation, seal: steps 12 to 14
+
+    def _rotate_due(self, *, idle: bool) -> None:
+        """Rotate the files that are due; an idle loop looks only when a timer woke it."""
+        if not self._rotation.archiving or (not self._schedule.take_due() and idle):
+            return
+        now = self._pauses.monotonic()
+        reasons = {
+            event_type: reason
+            for event_type, file in self._files.open.items()
+            if (reason := rotation_reason(self._rotation, file.state, now - self._born[event_type]))
+        }
+        if reasons:
+            self._renew(reasons)
+
+    def _renew(self, reasons: Mapping[str, Reason]) -> None:
+        """Replace the open files of these types by new ones, in one commit, and seal the old ones."""
+        record = self._current()
+        old = [
+            Closing(event_type=event_type, reason=reason, file=self._files.cut_open(event_type))
+            for event_type, reason in reasons.items()
+            if event_type in self._files.open
+        ]
+        new = {event_type: self._files.create(event_type) for event_type in reasons}
+        self._commit_and_seal(record.next(files={**record.files, **new}, closing=old))
+        for event_type in new:
+            self._born[event_type] = self._pauses.monotonic()
+            if self._rotation.archiving:
+                self._schedule.arm(event_type)
+
+    def _commit_and_seal(self, record: Record) -> None:
+        """Commit a record that names files under `closing`, then seal them; the next record drops them."""
+        self._commit(record)
+        self._acknowledged(record)
+        for closing in record.closing:
+            self._files.seal(closing)
+        self._record = msgspec.structs.replace(record, closing=[])
+
+    def _close(self) -> None:
+        """Seal the open files and let the lease go; only after a step or recovery that ended well."""
+        try:
+            record = self._current()
+            old = [
+                Closing(event_type=event_type, reason=Reason.STOP, file=self._files.cut_open(event_type))
+                for event_type in list(self._files.open)
+            ]
+            self._commit_and_seal(record.next(files={}, closing=old))
+            self._commit(self._current().next())
+            self._stream.release_lease()
+        except RECOVERABLE as error:
+            event(_log, "worker.stopped_early", logging.WARNING, why=error, next="the next start finishes it")
+        self.summarize()
+
+    # Recovery: steps 2 to 6, and 9 and 10
+
+    def recover(self, error: Exception | None = None) -> bool:
+        """Register, make the files what the record says, and have one open file per type; retry until it is done.
+
+        Returns False where the worker was asked to stop before: then nothing may be cut, the record was not seen.
+        """
+        attempt = 0
+        while True:
+            if error is not None:
+                event(_log, "worker.recovering", logging.WARNING, why=error, kind=type(error).__name__)
+                self._pause(attempt)
+                if self._stopping:
+                    event(_log, "worker.stopped_early", logging.WARNING, next="the next start finishes it")
+                    return False
+            try:
+                self._recover_once()
+            except RECOVERABLE as again:
+                error, attempt = again, attempt + 1
+            else:
+                return True
+
+    def _pause(self, attempt: int) -> None:
+        first, longest = _BACKOFF_SECONDS
+        seconds = min(longest, first * 2 ** min(attempt, _MAX_DOUBLINGS)) * (0.5 + self._pauses.jitter() / 2)
+        end = self._pauses.monotonic() + seconds
+        while not self._stopping and (left := end - self._pauses.monotonic()) > 0:
+            self._pauses.sleep(min(left, 0.2))
+
+    def _recover_once(self) -> None:
+        self._in_hand = None
+        self._stream.open()
+        for warning in self._stream.check_server():
+            event(_log, "server.warning", logging.WARNING, what=warning)
+        registration = self._stream.register(self._directory_id, renew=self._record is not None)
+        plan = recovery.plan(self._record, registration.record)
+        record = plan.record
+        if plan.restore:
+            event(_log, "server.lost_its_tail", logging.ERROR, commits=plan.lost_commits)
+            record = self._files.restorable(record)
+            self._commit(record, restore=True)
+        self._record = self._files.adopt(record)
+        missing = [event_type for event_type in TYPES if not self._started or event_type not in self._files.open]
+        if missing:
+            self._renew(dict.fromkeys(missing, Reason.START))
+        self._started = True
+        event(_log, "worker.ready", files=",".join(file.path.name for file in self._files.open.values()))
+
+    def summarize(self) -> None:
+        """Log what this process has done so far."""
+        event(_log, "worker.summary", **msgspec.structs.asdict(self.totals))

@@ -1,0 +1,54 @@
+"""Commit records: what the server remembers of a consumer's files in one directory (design section 3).
+
+Pure. A record is stored by the commit script in the same step that acknowledges the entries whose rows it counts, so
+it is the one place that tells how much of an accounting file is committed.
+"""
+
+import msgspec
+from msgspec import Struct
+
+
+class FileState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An accounting file as far as it is committed."""
+
+    name: str
+    inode: int
+    length: int  # bytes, the header included
+    rows: int = 0
+    opened_ms: int
+    first_id: str | None = None  # stream ids of the first and last entry with rows here
+    last_id: str | None = None
+    first_time_ms: int | None = None  # earliest and latest timeLogged
+    last_time_ms: int | None = None
+
+
+class Closing(Struct, frozen=True, kw_only=True):
+    """A file that was rotated but is not sealed yet."""
+
+    event_type: str
+    reason: str
+    file: FileState
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """The commit record of (consumer, directory). `batch` counts commits and never goes back."""
+
+    batch: int = 0
+    files: dict[str, FileState] = {}
+    closing: list[Closing] = []
+
+    def next(self, **changes: object) -> "Record":
+        """Return the record of the next commit."""
+        return msgspec.structs.replace(self, batch=self.batch + 1, **changes)
+
+
+_decoder = msgspec.json.Decoder(Record)
+encode = msgspec.json.Encoder().encode
+
+
+def decode(stored: bytes | None) -> Record | None:
+    """Read a stored record; None where there is none.
+
+    Raises msgspec.ValidationError or msgspec.DecodeError for what this version did not write.
+    """
+    return None if stored is None else _decoder.decode(stored)

@@ -1,0 +1,27 @@
+"""What to do with a record after a registration: the comparison of step 10. Pure."""
+
+from typing import NamedTuple
+
+from worker.records import Record
+
+
+class Plan(NamedTuple):
+    """Which record to make the files equal to; with `restore`, it is put back on the server first."""
+
+    record: Record
+    restore: bool
+    lost_commits: int  # acknowledged by the server and gone from it
+
+
+def plan(mine: Record | None, theirs: Record | None) -> Plan:
+    """Compare my last acknowledged or adopted record with the server's.
+
+    The server's is at least as new: a commit of mine ran whose reply was lost, or none did; its lengths hold. It is
+    older: the server lost its tail. The rows beyond its record were acknowledged and may be the only copy, so mine
+    holds and is put back. A length that was never acknowledged is used in neither case.
+    """
+    if mine is None:
+        return Plan(theirs or Record(), restore=False, lost_commits=0)
+    if theirs is not None and theirs.batch >= mine.batch:
+        return Plan(theirs, restore=False, lost_commits=0)
+    return Plan(mine, restore=True, lost_commits=mine.batch - (theirs.batch if theirs else 0))

@@ -1,0 +1,65 @@
+"""Keeping aside what must not be lost silently: tails that are cut off, files that turned out shorter than committed.
+
+`recovered/` holds rows that were appended but never acknowledged, so they stand (or will stand) in another file too;
+`lost/` holds notes of committed rows that a file no longer has. Both are inside the directory of accounting files.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from worker.accounting_file import AccountingFile, sync_directory
+from worker.directory import write_durably
+
+RECOVERED = "recovered"
+LOST = "lost"
+
+
+def _free(directory: Path, name: str) -> Path:
+    """Return a path that is not taken: a file can be cut more than once."""
+    directory.mkdir(exist_ok=True)
+    path, number = directory / name, 0
+    while os.path.lexists(path):
+        number += 1
+        path = directory / f"{name}.{number}"
+    return path
+
+
+def _note(path: Path, **facts: object) -> None:
+    write_durably(path, msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
+
+
+def keep_tail(directory: Path, file: AccountingFile) -> Path:
+    """Copy what stands beyond the committed length of a file to `recovered/`, durably, with a note beside it."""
+    path = _free(directory / RECOVERED, f"{file.path.name}.tail")
+    content = file.tail()
+    _note(
+        path.with_name(path.name + ".json"),
+        file=str(file.path.relative_to(directory)),
+        offset=file.state.length,
+        bytes=len(content),
+        why="appended but not acknowledged: these rows stand in another file, or will be read again",
+    )
+    write_durably(path, content)
+    sync_directory(directory)
+    return path
+
+
+def note_short(directory: Path, file: AccountingFile) -> Path:
+    """Note in `lost/` that a file is shorter than what was committed, and move it there as it is."""
+    path = _free(directory / LOST, file.path.name)
+    _note(
+        path.with_name(path.name + ".json"),
+        file=str(file.path.relative_to(directory)),
+        committed_bytes=file.state.length,
+        found_bytes=file.size(),
+        committed_rows=file.state.rows,
+        why="the file is shorter than its committed length: rows that were acknowledged are gone",
+    )
+    os.link(file.path, path)
+    sync_directory(path.parent)
+    file.path.unlink()
+    sync_directory(file.path.parent)
+    sync_directory(directory)
+    return path

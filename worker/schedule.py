@@ -1,0 +1,52 @@
+"""Timers: APScheduler wakes the loop when an open file may be due, and runs what is not the loop's work.
+
+The scheduler's thread never touches an open file or the connection. It sets a flag; whether a file is due is decided
+by the pure policy from the file's start. So a timer that fires late, or after a stall, skips nothing:
+`misfire_grace_time` is None (APScheduler's default of one second drops such a run without a word, protocol trap 30).
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+
+_SUMMARY_SECONDS = 60
+
+
+class Schedule:
+    """The timers of one worker."""
+
+    def __init__(self, interval_seconds: int, summarize: Callable[[], None]) -> None:
+        self._interval_seconds = interval_seconds
+        self._due = threading.Event()
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        self._scheduler.add_job(summarize, IntervalTrigger(seconds=_SUMMARY_SECONDS), id="summary")
+
+    def start(self) -> None:
+        """Start the timers."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Stop the timers, and wait for a job that runs."""
+        if self._scheduler.running:
+            self._scheduler.shutdown()
+
+    def arm(self, event_type: str) -> None:
+        """Wake the loop every interval from now on: the file of this type was born now."""
+        start = datetime.now(UTC) + timedelta(seconds=self._interval_seconds)
+        trigger = IntervalTrigger(seconds=self._interval_seconds, start_date=start)
+        self._scheduler.add_job(self._due.set, trigger, id=f"archive {event_type}", replace_existing=True)
+
+    def take_due(self) -> bool:
+        """Tell whether a timer has fired since the last call."""
+        if not self._due.is_set():
+            return False
+        self._due.clear()
+        return True

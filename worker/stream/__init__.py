@@ -1,0 +1,5 @@
+"""Redis streams: the only package that knows redis-py."""
+
+from worker.stream.stream import Entries, Registration, Stream
+
+__all__ = ["Entries", "Registration", "Stream"]

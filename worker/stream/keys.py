@@ -1,0 +1,38 @@
+"""The keys of a partition (design section 3). They share one hash tag, so a script can touch all of them."""
+
+from typing import NamedTuple
+
+from schemas.events import TYPES
+
+GROUP = "accounting"
+
+#: A field or member that keeps a key in existence; no consumer, producer, header or counter is called so.
+PLACEHOLDER = "-"
+
+#: The ledger's counters of each type.
+COUNTERS = ("published", "duplicates", "gap", "events", "rows", "dead", "lost")
+
+
+class Keys(NamedTuple):
+    """Every key of one partition, as Redis knows it."""
+
+    streams: dict[str, str]  # by type
+    dead: str
+    producers: str
+    epoch: str
+    owners: str
+    records: str
+    ledger: str
+    wanted: str
+    lease_prefix: str
+
+    @classmethod
+    def of(cls, partition: str) -> "Keys":
+        """Return the keys with this hash tag (without braces)."""
+        base = f"{{{partition}}}"
+        names = ("dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "lease:")
+        return cls({name: f"{base}:{name}" for name in TYPES}, *(f"{base}:{name}" for name in names))
+
+    def lease(self, consumer: str) -> str:
+        """Return the key whose existence says that a consumer is alive and makes progress."""
+        return self.lease_prefix + consumer

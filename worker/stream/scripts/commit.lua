@@ -1,0 +1,93 @@
+-- The commit point: acknowledge a batch and record how long the files are, in one step (design section 4).
+--
+-- KEYS: owners, records, lease, ledger, dead, then one stream per type
+-- ARGV: consumer, directory id, epoch, restore (0 or 1), batch, record (JSON), lease in ms, group,
+--       per stream: type, events, rows, dead, lost, number of ids, ids…
+--       number of dead letters, each: type, entry id, index, bytes, error
+-- Returns OK, FENCED, ALREADY or BEHIND; only OK has changed anything.
+--
+-- Everything is checked before the first write, and that one is allowed at maxmemory: after it no error can come.
+
+local consumer, directory, epoch, restore = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local batch, record, lease_ms, group = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
+local owners, records, lease, ledger, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local CHUNK = 4000 -- unpack fails near 8 000
+
+local function check_type(key, wanted)
+  local kind = redis.call('TYPE', key)['ok']
+  if kind ~= 'none' and kind ~= wanted then
+    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', expected a ' .. wanted})
+  end
+end
+
+check_type(owners, 'hash')
+check_type(records, 'hash')
+check_type(lease, 'string')
+check_type(ledger, 'hash')
+check_type(dead, 'stream')
+for index = 6, #KEYS do
+  check_type(KEYS[index], 'stream')
+end
+if not batch or not lease_ms then
+  return redis.error_reply('WRONGVALUE batch and lease must be numbers')
+end
+
+if redis.call('HGET', owners, consumer) ~= epoch .. ' ' .. directory then
+  return 'FENCED'
+end
+local field = consumer .. ' ' .. directory
+local stored = redis.call('HGET', records, field)
+local stored_batch = stored and cjson.decode(stored)['batch'] or 0
+if stored and stored_batch >= batch then
+  return 'ALREADY'
+end
+if restore ~= '1' and stored_batch < batch - 1 then
+  return 'BEHIND'
+end
+
+-- HINCRBY must not fail once something is written: look at every counter first.
+local position = 9
+for index = 6, #KEYS do
+  local name = ARGV[position]
+  local counters = redis.call('HMGET', ledger, name .. ':events', name .. ':rows', name .. ':rows:' .. directory,
+    name .. ':dead', name .. ':lost')
+  for each = 1, 5 do
+    if counters[each] and not tonumber(counters[each]) then
+      return redis.error_reply('WRONGVALUE a counter of ' .. name .. ' in ' .. ledger .. ' is not a number')
+    end
+  end
+  position = position + 6 + tonumber(ARGV[position + 5])
+end
+
+redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
+
+local function count(name, amount)
+  if amount ~= '0' then
+    redis.call('HINCRBY', ledger, name, amount)
+  end
+end
+
+position = 9
+for index = 6, #KEYS do
+  local name, ids = ARGV[position], tonumber(ARGV[position + 5])
+  local first = position + 6
+  for start = first, first + ids - 1, CHUNK do
+    redis.call('XACK', KEYS[index], group, unpack(ARGV, start, math.min(start + CHUNK, first + ids) - 1))
+  end
+  count(name .. ':events', ARGV[position + 1])
+  count(name .. ':rows', ARGV[position + 2])
+  count(name .. ':rows:' .. directory, ARGV[position + 2])
+  count(name .. ':dead', ARGV[position + 3])
+  count(name .. ':lost', ARGV[position + 4])
+  position = first + ids
+end
+
+for letter = 0, tonumber(ARGV[position]) - 1 do
+  local at = position + 1 + letter * 5
+  redis.call('XADD', dead, '*', 'type', ARGV[at], 'id', ARGV[at + 1], 'index', ARGV[at + 2],
+    'bytes', ARGV[at + 3], 'error', ARGV[at + 4])
+end
+
+redis.call('HSET', records, field, record)
+redis.call('SET', lease, epoch, 'PX', lease_ms)
+return 'OK'
