@@ -26,7 +26,7 @@ def _unknown(names: tuple[str, ...]) -> Iterator[str]:
             if not _HEADER.fullmatch(name.removeprefix(CUSTOM_PREFIX)):
                 yield f"{name!r} is no {CUSTOM_PREFIX} and the name of a message header, such as custom_Subject"
         elif name not in FIELDS:
-            yield f"unknown field {name!r}{nearest(name, (*FIELDS, CUSTOM_PREFIX + '<header>'))}"
+            yield f"unknown field {name!r}{nearest(name, (*FIELDS, CUSTOM_PREFIX + 'FIELD'))}"
 
 
 def _repeated(names: tuple[str, ...]) -> Iterator[str]:

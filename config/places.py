@@ -58,7 +58,7 @@ def _trouble(directory: Path) -> str | None:
             return f"{place}: {error.strerror}"
         if exists and not is_directory:
             return f"{place} is no directory"
-        if not os.access(place, os.W_OK | os.X_OK):
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
             return f"{place} cannot be written"
         return None
     return f"{directory} has no parent"

@@ -1,0 +1,295 @@
+"""Loading: precedence, every problem at once with its place, warnings, secrets."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from conftest import Check, Read
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from config import ConfigError, Problem, Report, check, load
+from config.keys import KEYS, SECTIONS
+from worker.settings import Format
+
+BAD = """\
+pth=x
+archive_interval=-5
+separator=\x01
+junk
+[locations]
+x=1
+[location]
+delivered=/a
+bounce=a/b
+deferred=../x
+[fields]
+bounce=type,RCPT,dsnmsg
+[redis]
+url=redis://:hush@host:99999
+block_ms=9000
+[worker]
+max_size=3
+[archive_to]
+max_size=0
+delivered=/
+delivered=archive
+"""
+
+
+def places(problems: tuple[Problem, ...]) -> list[tuple[int | None, str | None, str | None]]:
+    return [(problem.line, problem.section, problem.key) for problem in problems]
+
+
+def message(report: Report) -> str:
+    assert len(report.problems) == 1, report.problems
+    return str(report.problems[0])
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "; only a comment", "\ufeff\r\n", "[location]\n[fields]\n"])
+def test_a_blank_file_means_all_defaults(read_text: Read, text: str) -> None:
+    assert read_text(text) == load(None, environ={}).settings
+
+
+def test_a_blank_value_means_the_default(read_text: Read) -> None:
+    sections: dict[str, list[str]] = {section: [] for section in SECTIONS}
+    for section, name in KEYS:
+        sections[section].append(f"{name} =  ")
+    text = "\n".join(f"[{section}]\n" + "\n".join(lines) for section, lines in sections.items())
+    assert read_text(text) == read_text("")
+
+
+def test_the_defaults_are_those_of_the_old_plugin(read_text: Read, tmp_path: Path) -> None:
+    settings = read_text("")
+    assert settings.directory.path == tmp_path / "accounting_files"
+    assert (settings.rows.format, settings.rows.separator, settings.names.extension) == (Format.TSV, "\t", "tsv")
+    assert (settings.rotation.archiving, settings.rotation.interval_seconds) == (False, 86_400)
+    assert settings.rotation.max_size_bytes == 200_000_000
+    assert settings.directory.location == {"delivered": "delivered", "deferred": "deferred", "bounce": "bounce"}
+    assert set(settings.directory.archive_to.values()) == {"archive"}
+    common = "type,timeLogged,timeQueued,rcpt,srcMta,srcIp,vmta,jobId,dsnStatus,dsnMsg"
+    assert {name: ",".join(columns) for name, columns in settings.rows.columns.items()} == {
+        "delivered": common,
+        "deferred": f"{common},delay",
+        "bounce": f"{common},bounceCat",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "separator", "extension"),
+    [
+        ("format=tsv", "\t", "tsv"),
+        ("format=csv", ",", "csv"),
+        ("format=jsonl", "\t", "jsonl"),
+        ("format=original", "\t", "tsv"),
+        ("format=csv\nseparator=;\nextension=txt", ";", "txt"),
+        ("format=original\nseparator=|", "|", "tsv"),
+        ("separator=;", ";", "tsv"),
+    ],
+)
+def test_separator_and_extension_follow_the_format(read_text: Read, text: str, separator: str, extension: str) -> None:
+    settings = read_text(text)
+    assert (settings.rows.separator, settings.names.extension) == (separator, extension)
+
+
+def test_names_and_rows_have_one_time_zone(read_text: Read) -> None:
+    settings = read_text("timezone=Europe/Berlin")
+    assert settings.rows.timezone is settings.names.timezone
+    assert str(settings.names.timezone) == "Europe/Berlin"
+
+
+def test_every_key_reaches_its_setting(read_text: Read, tmp_path: Path) -> None:
+    settings = read_text(
+        "path=files\nfilename={consumer}.{time}\narchiving=yes\narchive_interval=60\nmax_size=0.5\n[archive_to]\n"
+        "deferred=old\n[redis]\nurl=redis://h\npartition=p\nsocket_timeout_seconds=7\nblock_ms=20\nlease_seconds=40\n"
+        "batch_entries=3\nbatch_bytes=10000\n[worker]\nname=w\n[server]\ndirectory=valkey\nport=1234\n"
+    )
+    assert settings.directory.path == tmp_path / "files"
+    assert settings.directory.archive_to["deferred"] == "old"
+    assert settings.names.template == "{consumer}.{time}"
+    rotation, stream = settings.rotation, settings.stream
+    assert (rotation.archiving, rotation.interval_seconds, rotation.max_size_bytes) == (True, 60, 500_000)
+    assert (stream.url, stream.partition, stream.socket_timeout_seconds) == ("redis://h", "p", 7.0)
+    assert (stream.block_ms, stream.lease_seconds, stream.batch_entries, stream.batch_bytes) == (20, 40, 3, 10_000)
+    assert settings.worker.name == "w"
+    assert (settings.server.directory, settings.server.port) == (tmp_path / "valkey", 1234)
+
+
+def test_the_file_of_the_current_directory_is_read_unless_another_is_named(tmp_path: Path) -> None:
+    assert load(None, environ={}).settings.worker.name != "here"
+    (tmp_path / "accounting_files.ini").write_text("[worker]\nname=here\n", encoding="utf-8")
+    (tmp_path / "other.ini").write_text("[worker]\nname=there\n", encoding="utf-8")
+    assert load(None, environ={}).settings.worker.name == "here"
+    assert load(Path("other.ini"), environ={}).settings.worker.name == "there"
+
+
+def test_a_named_file_that_is_missing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^missing\.ini: No such file or directory: expected a file"):
+        load(Path("missing.ini"), environ={})
+
+
+def test_a_named_file_that_is_a_directory_is_refused(tmp_path: Path) -> None:
+    assert "expected a file that can be read" in message(check(tmp_path, environ={}))
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.ini"
+    file.write_text("[redis]\nurl=redis://ini\n[worker]\nname=ini\n", encoding="utf-8")
+    of_file = load(file, environ={}).settings
+    assert (of_file.stream.url, of_file.worker.name) == ("redis://ini", "ini")
+    given = load(file, redis_url="redis://option", name="option", environ={}).settings
+    assert (given.stream.url, given.worker.name) == ("redis://option", "option")
+
+
+def test_unfit_options_are_refused_by_their_names() -> None:
+    report = check(None, redis_url="http://h", name="a b", environ={})
+    assert [str(problem).split(":")[0] for problem in report.problems] == [
+        "--redis or ACCOUNTING_REDIS_URL",
+        "--name or ACCOUNTING_NAME",
+    ]
+
+
+def test_every_problem_is_named_at_once(check_text: Check) -> None:
+    report = check_text(BAD)
+    assert report.settings is None
+    assert places(report.problems) == [
+        (1, "main", "pth"),
+        (2, "main", "archive_interval"),
+        (3, "main", "separator"),
+        (4, None, None),
+        (5, "locations", None),
+        (9, "location", "bounce"),
+        (10, "location", "deferred"),
+        (12, "fields", "bounce"),
+        (14, "redis", "url"),
+        (15, "redis", "block_ms"),
+        (17, "worker", "max_size"),
+        (19, "main", "max_size"),
+        (20, "archive_to", "delivered"),
+        (21, "archive_to", "delivered"),
+    ]
+    with pytest.raises(ConfigError) as refusal:
+        load(report.problems[0].file, environ={})
+    assert refusal.value.problems == report.problems
+    assert str(refusal.value).count("\n") == len(report.problems) - 1
+
+
+def test_a_problem_reads_as_place_setting_and_what_was_expected(check_text: Check, tmp_path: Path) -> None:
+    said = message(check_text("\n[location]\nbounce=.."))
+    assert said == f"{tmp_path}/given.ini:3: [location] bounce: expected a directory inside its parent: .. is refused"
+
+
+def test_no_problem_repeats_a_url_that_may_hold_a_password(check_text: Check) -> None:
+    assert "hush" not in "".join(map(str, check_text(BAD).problems))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seperator=;", "did you mean separator?"),
+        ("Path=/x", "did you mean path?"),
+        ("[locatoin]", "did you mean location?"),
+        ("[Fields]\nbounce=type", "did you mean fields?"),
+        ("[fields]\ndelivred=type", "did you mean delivered?"),
+        ("bounce=type", "belongs below [location] or below [archive_to] or below [fields]"),
+        ("url=redis://h", "belongs below [redis]"),
+        ("[location]\nextension=csv", "belongs above the first section"),
+        ("move_interval=60", "it is called archive_interval"),
+        ("move_to=x", "it is called archive_to"),
+        ("[move_to]\nbounce=x", "it is called [archive_to]"),
+        ("archiving", "expected a comment (; or #), a [section], or key = value"),
+        ("=1", "expected a comment"),
+        ("path=a\npath=b", "line 1 gives it already"),
+        ("max_size=1\n[archive_to]\nmax_size=2", "line 1 gives it already"),
+        ("path=\udcff", "expected text in UTF-8"),
+        ("[redis]\nblock_ms=4501", "expected at most 4500"),
+        ("[redis]\nsocket_timeout_seconds=1\nblock_ms=600", "expected at most 500"),
+        ("[redis]\nlease_seconds=11", "expected at least 12"),
+        ("separator=;\n[fields]\nbounce=rcpt,custom_X;Y", "'custom_X;Y' holds the separator"),
+        ('format=csv\n[fields]\nbounce=custom_X"Y', "holds the separator or a quote"),
+    ],
+)
+def test_a_mistake_is_named_with_what_was_expected(check_text: Check, text: str, expected: str) -> None:
+    assert expected in message(check_text(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[redis]\nblock_ms=4500",
+        "[redis]\nsocket_timeout_seconds=1\nblock_ms=500",
+        "[redis]\nlease_seconds=12",
+        "[fields]\nbounce=rcpt,custom_X;Y",
+        "; caf\udce9 in Latin-1",
+    ],
+)
+def test_what_is_just_fit_is_accepted(check_text: Check, text: str) -> None:
+    report = check_text(text)
+    assert report.problems == ()
+    assert report.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("format=jsonl\nseparator=;", ":2: separator: has no effect: jsonl"),
+        ("archive_interval=60", "archive_interval: has no effect while archiving is off"),
+        ("max_size=1", "max_size: has no effect while archiving is off"),
+        ("[redis]\nurl=redis://:secret@h", ":2: [redis] url: holds a password"),
+        ("archiving=true\n[archive_to]\nmax_size=1", ":3: [archive_to] max_size: accepted here"),
+        ("archiving=true\n[archive_to]\narchive_interval=9", ":3: [archive_to] archive_interval: accepted here"),
+    ],
+)
+def test_what_is_unwise_is_accepted_with_a_warning(check_text: Check, text: str, expected: str) -> None:
+    report = check_text(text)
+    assert report.settings is not None
+    assert [expected in str(warning) for warning in report.warnings] == [True]
+    assert "secret" not in str(report.warnings[0])
+
+
+def test_the_password_comes_from_the_environment_before_the_file(tmp_path: Path) -> None:
+    file, secret = tmp_path / "a.ini", tmp_path / "secret"
+    secret.write_text("of the file\nsecond line", encoding="utf-8")
+    secret.chmod(stat.S_IRUSR)
+    file.write_text("[redis]\nurl=redis://h\npassword_file=secret\n", encoding="utf-8")
+    environs: tuple[dict[str, str], ...] = (
+        {},
+        {"ACCOUNTING_REDIS_PASSWORD": ""},
+        {"ACCOUNTING_REDIS_PASSWORD": "of the environment"},
+    )
+    passwords = [load(file, environ=environ).settings.stream.password for environ in environs]
+    assert passwords == ["of the file", "of the file", "of the environment"]
+    assert load(None, environ={}).settings.stream.password is None
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "No such file"), (b"\nsecond", "first line is empty"), (b"\xff", "UTF-8"), (b"", "first line is empty")],
+)
+def test_a_password_file_without_a_password_is_refused(
+    check_text: Check, tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    said = message(check_text("[redis]\nurl=redis://h\npassword_file=secret"))
+    assert ":3: [redis] password_file: " in said
+    assert expected in said
+
+
+LINES = st.lists(
+    st.one_of(
+        st.builds("{}={}".format, st.sampled_from([name for _, name in KEYS]), st.text()),
+        st.builds("[{}]".format, st.sampled_from(list(SECTIONS)) | st.text()),
+        st.text(),
+    )
+)
+
+
+@given(LINES.map("\n".join))
+@example("[archive_to]\nmax_size=x\nmax_size=y")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_gives_settings_or_problems_on_its_lines(check_text: Check, text: str) -> None:
+    report = check_text("[main]\npath=files\n[redis]\nurl=redis://h\n" + text)
+    assert (report.settings is None) == bool(report.problems)
+    lines = len(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")) + 4
+    assert all(problem.line and 1 <= problem.line <= lines for problem in (*report.problems, *report.warnings))
