@@ -6,14 +6,16 @@ often than there are retry intervals bounces; each bounce of a message with a se
 which is delivered to the sender by the null sender.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from haraka.demo.messages import Message, domain_of
 from haraka.demo.record import Reply, Transaction, read_reply
 
+_ODD_STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")  # three digits stay in the text
 TypeTag = Literal["d", "df", "b"]
 
 
@@ -43,11 +45,12 @@ class Expectation:
     rows: tuple[tuple[Row, str], ...]  # row and outcome, as the table of the demo names it
     unsettled: frozenset[tuple[str, str]]  # sender and recipient whose last answer is still to come
     dsns_due: int  # bounce messages that the sink has not seen yet
+    dsns_too_many: int  # bounce messages that no bounce accounts for
 
     @property
     def is_final(self) -> bool:
         """Whether nothing is to come any more."""
-        return not self.unsettled and self.dsns_due <= 0
+        return not self.unsettled and not self.dsns_due
 
     def counter(self) -> Counter[Row]:
         """Return the rows as a multiset."""
@@ -64,11 +67,18 @@ class _Item:
 
 
 class _Why(NamedTuple):
-    """Why recipients fail: the table's words, the status (of any class) and the text."""
+    """Why recipients fail: the table's words, the status and what was said."""
 
     outcome: str
     dsn_status: str
     text: str
+    code: str = ""  # where Haraka itself speaks: its code, which like the status takes the class of the event
+
+    def row(self, tag: Literal["df", "b"], orig: str, rcpt: str) -> Row:
+        """Return the row that says so."""
+        digit = "4" if tag == "df" else "5"
+        said = f"{digit}{self.code[1:]} {self.text}" if self.code else self.text
+        return Row(tag, orig, rcpt, digit + self.dsn_status[1:], squeeze(said))
 
 
 def expect(messages: Iterable[Message], transactions: Iterable[Transaction], queueing: Queueing) -> Expectation:
@@ -78,7 +88,13 @@ def expect(messages: Iterable[Message], transactions: Iterable[Transaction], que
         queue.take(message)
     for transaction in transactions:
         queue.play(transaction)
-    return Expectation(tuple(queue.rows), frozenset(queue.items), sum(queue.dsns_due.values()))
+    dsns = queue.dsns_due
+    return Expectation(
+        rows=tuple(queue.rows),
+        unsettled=frozenset(queue.items),
+        dsns_due=(+dsns).total(),
+        dsns_too_many=(-dsns).total(),
+    )
 
 
 @dataclass
@@ -97,7 +113,7 @@ class _Queue:
             item = self._put(_Item(message.orig, rcpts))
             domain = domain_of(rcpts[0])
             while domain in self.how.closed_domains and (item.orig, rcpts[0]) in self.items:
-                self._defer(item, dict.fromkeys(rcpts, _Why("connection refused", "4.1.2", f"Tried all MXs {domain}")))
+                self._defer(item, dict.fromkeys(rcpts, _no_exchanger("connection refused", domain)))
 
     def play(self, transaction: Transaction) -> None:
         """Do what Haraka does with these answers."""
@@ -146,17 +162,16 @@ class _Queue:
     def _defer(self, item: _Item, reasons: dict[str, _Why]) -> None:
         item.failures += 1
         if item.failures > self.how.retries:
-            self._bounce(
-                item, {rcpt: why._replace(outcome=f"{why.outcome}, to the end") for rcpt, why in reasons.items()}
-            )
+            last = {rcpt: why._replace(outcome=f"{why.outcome}, to the end") for rcpt, why in reasons.items()}
+            self._bounce(item, last)
             return
         for rcpt, why in reasons.items():
             self.deferred.add((item.orig, rcpt))
-            self.rows.append((Row("df", item.orig, rcpt, _of_class("4", why), squeeze(why.text)), why.outcome))
+            self.rows.append((why.row("df", item.orig, rcpt), why.outcome))
 
     def _bounce(self, item: _Item, reasons: dict[str, _Why]) -> None:
         for rcpt, why in reasons.items():
-            self._settle(Row("b", item.orig, rcpt, _of_class("5", why), squeeze(why.text)), why.outcome)
+            self._settle(why.row("b", item.orig, rcpt), why.outcome)
         if item.orig:
             self.dsns_due[item.orig] += 1
 
@@ -173,11 +188,11 @@ def squeeze(text: str) -> str:
 def _why_all(transaction: Transaction) -> _Why | None:
     """Return why all recipients fail, or None where each has an answer of its own."""
     if transaction.was_dropped:
-        return _Why("connection dropped", "4.1.2", f"Tried all MXs {domain_of(transaction.rcpts[0][0])}")
+        return _no_exchanger("connection dropped", domain_of(transaction.rcpts[0][0]))
     reply = read_reply(transaction.last_said)
     if reply is None:
         line = transaction.last_said.partition("\r\n")[0]
-        return _Why("garbage reply", "5.5.1", f"Unrecognized response from upstream server: {line}")
+        return _Why("garbage reply", "5.5.1", f"Unrecognized response from upstream server: {line}", "500")
     if transaction.verdict is None or reply.code[0] == "2":
         return None
     return _why_one(transaction.verdict[0], reply)
@@ -185,12 +200,13 @@ def _why_all(transaction: Transaction) -> _Why | None:
 
 def _why_one(stage: str, reply: Reply) -> _Why:
     where = "at the dot" if stage == "dot" else f"at {stage}"
-    status = reply.enhanced or f"{reply.code[0]}.0.0"
+    odd = _ODD_STATUS.match(reply.text)
+    status = reply.enhanced or (odd[0] if odd else f"{reply.code[0]}.0.0")
     return _Why(f"{reply.code[0]}xx {where}", status, reply.whole)
 
 
-def _of_class(digit: str, why: _Why) -> str:
-    return digit + why.dsn_status[1:]
+def _no_exchanger(outcome: str, domain: str) -> _Why:
+    return _Why(outcome, "4.1.2", f"Tried all MXs {domain}", "550")
 
 
 def _understood(said: str) -> Reply:

@@ -66,6 +66,8 @@ class Instance:
 
     def make(self) -> None:
         """Write the directory; its npm packages are those of this folder."""
+        if not (NODE_MODULES / "Haraka").is_dir():
+            raise FileNotFoundError(f"no npm packages in {HERE}: run `npm ci` there, and in {HERE.parent / 'plugin'}")
         config = self.directory / "config"
         config.mkdir(parents=True)
         # Without its own connection.ini Haraka does not even greet; `haraka -i` copies it likewise.
