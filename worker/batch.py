@@ -4,6 +4,8 @@ Pure.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +15,9 @@ from worker.records import FileState
 from worker.rows import Rows
 from worker.settings import RowSettings
 
+_SLICE = 256
+_time_logged = attrgetter("time_logged")
+
 
 class Part(NamedTuple):
     """What one stream's entries of a batch became: the rows to append, and what the commit acknowledges and counts."""
@@ -21,6 +26,7 @@ class Part(NamedTuple):
     ids: Sequence[bytes]  # of every entry, the bad and the lost ones included
     row_count: int
     event_count: int
+    size: int  # bytes of JSON
     dead: Sequence[DeadLetter]
     lost: int
     first_id: str | None
@@ -52,35 +58,70 @@ class Batch(NamedTuple):
     pending: bool  # read from the own pending entries: nothing new may be read before it is committed
 
 
-class Renderer:
-    """Makes batches: decodes the entries of each type and renders their rows."""
+class TypeRenderer:
+    """Makes the parts of one type: decodes entries and renders their rows.
 
-    def __init__(self, settings: RowSettings) -> None:
-        self.rows = {event_type: Rows(event_type, settings) for event_type in settings.columns}
-        self._decoders = {event_type: Decoder(event_type, columns) for event_type, columns in settings.columns.items()}
+    Entries are taken a few at a time, so that the decoded events of one slice are gone, and their memory is still in
+    the processor's cache, when the next slice needs some.
+    """
 
-    def render(self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool) -> Batch | None:
-        """Return the batch of these entries, or None where there are none."""
-        if not entries:
-            return None
-        return Batch({event_type: self._part(event_type, raw) for event_type, raw in entries.items()}, pending)
+    def __init__(self, event_type: str, settings: RowSettings) -> None:
+        self.rows = Rows(event_type, settings)
+        self._decoder = Decoder(event_type, settings.columns[event_type])
 
-    def _part(self, event_type: str, entries: Sequence[RawEntry]) -> Part:
-        decoded = self._decoders[event_type].decode(entries)
-        rows, row_count = self.rows[event_type].render(decoded.ids, decoded.events, suspect=decoded.suspect)
-        times = [event.time_logged for events in decoded.events for event in events]
+    def part(self, entries: Sequence[RawEntry]) -> Part:
+        """Return what a batch's entries of this type become."""
+        slices = [self._slice(entries[start : start + _SLICE]) for start in range(0, len(entries), _SLICE)]
+        return slices[0] if len(slices) == 1 else _join(slices)
+
+    def _slice(self, entries: Sequence[RawEntry]) -> Part:
+        decoded = self._decoder.decode(entries)
+        rows, row_count = self.rows.render(decoded.ids, decoded.events, suspect=decoded.suspect)
+        times = list(map(_time_logged, chain.from_iterable(decoded.events)))
         return Part(
             rows=rows,
             ids=[entry_id for entry_id, _ in entries],
             row_count=row_count,
             event_count=len(times),
+            size=decoded.size,
             dead=decoded.dead,
             lost=decoded.lost,
-            first_id=decoded.ids[0] if decoded.ids else None,
-            last_id=decoded.ids[-1] if decoded.ids else None,
+            first_id=decoded.ids[0].decode("ascii") if times else None,
+            last_id=decoded.ids[-1].decode("ascii") if times else None,
             first_time_ms=min(times, default=None),
             last_time_ms=max(times, default=None),
         )
+
+
+def _join(parts: Sequence[Part]) -> Part:
+    """Make one part of several that follow each other."""
+    with_rows = [part for part in parts if part.row_count]
+    return Part(
+        rows=b"".join(part.rows for part in parts),
+        ids=[entry_id for part in parts for entry_id in part.ids],
+        row_count=sum(part.row_count for part in parts),
+        event_count=sum(part.event_count for part in parts),
+        size=sum(part.size for part in parts),
+        dead=[letter for part in parts for letter in part.dead],
+        lost=sum(part.lost for part in parts),
+        first_id=with_rows[0].first_id if with_rows else None,
+        last_id=with_rows[-1].last_id if with_rows else None,
+        first_time_ms=min((part.first_time_ms for part in with_rows if part.first_time_ms is not None), default=None),
+        last_time_ms=max((part.last_time_ms for part in with_rows if part.last_time_ms is not None), default=None),
+    )
+
+
+class Renderer:
+    """Makes batches."""
+
+    def __init__(self, settings: RowSettings) -> None:
+        self.types = {event_type: TypeRenderer(event_type, settings) for event_type in settings.columns}
+
+    def render(self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool) -> Batch | None:
+        """Return the batch of these entries, or None where there are none."""
+        if not entries:
+            return None
+        return Batch({event_type: self.types[event_type].part(raw) for event_type, raw in entries.items()}, pending)
 
 
 class BatchSize:
@@ -100,13 +141,8 @@ class BatchSize:
         """Return how many entries of a stream to ask for."""
         return max(1, min(self._max_entries, int(self._max_bytes / self._mean_bytes)))
 
-    def observe(self, entries: Mapping[str, Sequence[RawEntry]]) -> None:
+    def observe(self, batch: Batch) -> None:
         """Learn from what was read."""
-        for raw in entries.values():
-            size = sum(map(_size, raw)) / len(raw)
-            self._mean_bytes = max(size, 0.9 * self._mean_bytes + 0.1 * size)
-
-
-def _size(entry: RawEntry) -> int:
-    fields = entry[1]
-    return len(fields[1]) if fields else 1
+        for part in batch.parts.values():
+            mean = part.size / max(1, len(part.ids))
+            self._mean_bytes = max(mean, 0.9 * self._mean_bytes + 0.1 * mean)

@@ -64,7 +64,7 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
     loaded = _load(config_file, redis_url, name)
     settings = loaded.settings
     with _server_url(settings) as url:
-        worker = _worker(settings, url)
+        worker = build_worker(settings, url)
         _stop_on_signals(worker)
         worker.run()
 
@@ -125,7 +125,7 @@ def _server_url(settings: Settings) -> Iterator[str]:
         server.stop()
 
 
-def _worker(settings: Settings, url: str) -> Worker:
+def build_worker(settings: Settings, url: str) -> Worker:
     """Put a worker together."""
     name, archiving = settings.worker.name, settings.rotation.archiving
     directory = Directory(settings.directory, settings.names, name, archiving=archiving)

@@ -18,6 +18,7 @@ from worker.rows import custom_attribute, is_suspect
 RawEntry = tuple[bytes, Sequence[bytes] | None]
 
 _NEEDED = ("v", "time_logged", "rcpts")
+_FIRST_FIELD = {b"events"}
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -32,12 +33,13 @@ class DeadLetter(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """The entries of one stream in one batch, taken apart."""
+    """The entries of one stream, taken apart."""
 
-    ids: list[str]  # of the entries that hold events
-    events: list[list[Any]]  # parallel to ids
+    ids: Sequence[bytes]  # of the entries that hold events
+    events: Sequence[Sequence[Any]]  # parallel to ids
     suspect: bool  # some text may hold a control character or a quote
-    dead: list[DeadLetter]
+    size: int  # bytes of JSON
+    dead: Sequence[DeadLetter]
     lost: int  # entries that somebody deleted before they were read
 
 
@@ -96,29 +98,33 @@ class Decoder:
         self._raw = msgspec.json.Decoder(Annotated[list[msgspec.Raw], Meta(min_length=1)])
 
     def decode(self, entries: Sequence[RawEntry]) -> Decoded:
-        """Take a batch's entries apart. Nothing in an entry can raise: what is bad becomes a dead letter."""
-        present = [entry for entry in entries if entry[1] is not None]
-        lost = len(entries) - len(present)
-        payloads = [_payload(fields) for _, fields in present if fields is not None]
-        ids = [entry_id.decode("ascii") for entry_id, _ in present]
-        suspect = is_suspect(b"".join(payloads))
-        decode = self._array.decode
+        """Take entries apart. Nothing in an entry can raise: what is bad becomes a dead letter."""
         try:
-            return Decoded(ids, [decode(payload) for payload in payloads], suspect, [], lost)
-        except _DECODE_ERRORS:
-            return self._decode_one_by_one(ids, payloads, suspect, lost)
+            payloads = [fields[1] for _, fields in entries]  # type: ignore[index]
+            names = {fields[0] for _, fields in entries}  # type: ignore[index]
+            if names == _FIRST_FIELD:
+                joined = b"".join(payloads)
+                decode = self._array.decode
+                events = [decode(payload) for payload in payloads]
+                return Decoded([entry_id for entry_id, _ in entries], events, is_suspect(joined), len(joined), (), 0)
+        except (*_DECODE_ERRORS, TypeError, IndexError):
+            pass
+        return self._decode_one_by_one(entries)
 
-    def _decode_one_by_one(self, ids: list[str], payloads: list[bytes], suspect: bool, lost: int) -> Decoded:  # noqa: FBT001
-        good_ids: list[str] = []
+    def _decode_one_by_one(self, entries: Sequence[RawEntry]) -> Decoded:
+        """Do the same where something is not as it should be: find out what, and keep the rest."""
+        ids: list[bytes] = []
         good: list[list[Any]] = []
         dead: list[DeadLetter] = []
-        for entry_id, payload in zip(ids, payloads, strict=True):
-            events, letters = self._decode_entry(entry_id.encode(), payload)
+        payloads = {entry_id: _payload(fields) for entry_id, fields in entries if fields is not None}
+        for entry_id, payload in payloads.items():
+            events, letters = self._decode_entry(entry_id, payload)
             dead += letters
             if events:
-                good_ids.append(entry_id)
+                ids.append(entry_id)
                 good.append(events)
-        return Decoded(good_ids, good, suspect, dead, lost)
+        joined = b"".join(payloads.values())
+        return Decoded(ids, good, is_suspect(joined), len(joined), dead, len(entries) - len(payloads))
 
     def _decode_entry(self, entry_id: bytes, payload: bytes) -> tuple[list[Any], list[DeadLetter]]:
         """Return the good events of an entry, and a dead letter for each bad one (or for the whole entry)."""
@@ -138,8 +144,6 @@ class Decoder:
 
 def _payload(fields: Sequence[bytes]) -> bytes:
     """Return the value of an entry's field `events`; empty where it has none, which no decoder accepts."""
-    if fields[0] == b"events":
-        return fields[1]
     for name, value in zip(fields[::2], fields[1::2], strict=False):
         if name == b"events":
             return value

@@ -30,7 +30,7 @@ class Files:
         now: Callable[[], datetime],
     ) -> None:  # fmt: skip
         self._directory = directory
-        self._rows = renderer.rows
+        self._rows = {event_type: kind.rows for event_type, kind in renderer.types.items()}
         self._writer = writer
         self._archiving = archiving
         self._now = now

@@ -136,8 +136,10 @@ class Worker:
         return self._render(self._stream.receive_entries(), pending=False)
 
     def _render(self, entries: Mapping[str, list[RawEntry]], *, pending: bool) -> Batch | None:
-        self._size.observe(entries)
-        return self._renderer.render(entries, pending=pending)
+        batch = self._renderer.render(entries, pending=pending)
+        if batch:
+            self._size.observe(batch)
+        return batch
 
     def _current(self) -> Record:
         if self._record is None:

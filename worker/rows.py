@@ -121,7 +121,7 @@ def _value(column: str, event_type: str) -> tuple[str, Kind] | None:
         case Origin.RECIPIENT:
             return f"r.{field.attribute}", field.kind
         case Origin.ENTRY:
-            return "sid", field.kind
+            return "sid.decode()", field.kind
         case Origin.TYPE:
             return repr(TAGS[event_type]), field.kind
 
@@ -169,7 +169,7 @@ def _literal(text: str) -> str:
     return escaped.replace("{", "{{").replace("}", "}}")
 
 
-RowFunction = Callable[[Sequence[str], Sequence[Sequence[Any]]], list[str]]
+RowFunction = Callable[[Sequence[bytes], Sequence[Sequence[Any]]], list[str]]
 
 
 def _compile(line: str, names: dict[str, Any]) -> RowFunction:
@@ -218,7 +218,7 @@ class Rows:
         cells = (f"{column!r}: {_json_value(column, event_type)}" for column in self.columns)
         return "json({" + ", ".join(cells) + "}).decode() + '\\n'"
 
-    def render(self, ids: Sequence[str], decoded: Sequence[Sequence[Any]], *, suspect: bool) -> tuple[bytes, int]:
+    def render(self, ids: Sequence[bytes], decoded: Sequence[Sequence[Any]], *, suspect: bool) -> tuple[bytes, int]:
         """Return the rows as UTF-8 and their number.
 
         `suspect` says that some value may hold a control character or a quote (`is_suspect` of the joined JSON).

@@ -1,0 +1,28 @@
+"""The worker, draining a stream: run by bench.drain."""
+
+import logging
+import sys
+from pathlib import Path
+
+from bench.figures import Figures
+from config.loader import load
+from worker.cli import build_worker
+
+
+def main() -> None:
+    """Drain as many events as the stream holds, and report."""
+    url, partition, events, directory = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
+    logging.basicConfig(level=logging.WARNING)
+    directory.mkdir(parents=True)
+    ini = directory / "accounting_files.ini"
+    ini.write_text(f"path = {directory}/files\n[redis]\npartition = {partition}\n")
+    worker = build_worker(load(ini, redis_url=url, name="bench-1", environ={}).settings, url)
+    worker.recover()
+    figures = Figures()
+    while worker.totals.events < events:
+        worker.step()
+    figures.report(events)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""A real server for a benchmark: started on a free loopback port, stopped at the end."""
+
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from worker.server import BundledServer
+from worker.settings import ServerSettings
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Valkey:
+    """The bundled server, as a context."""
+
+    def __init__(self, directory: Path) -> None:
+        self._server = BundledServer(ServerSettings(directory=directory, port=free_port()))
+
+    @property
+    def url(self) -> str:
+        """Return its URL."""
+        return self._server.url
+
+    def client(self) -> redis.Redis:
+        """Return a client."""
+        return redis.Redis.from_url(self.url, protocol=2, socket_timeout=60)
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self._server.stop()
