@@ -3,6 +3,7 @@
 from config import keys
 from config.answers import Answers
 from config.naming import default_consumer
+from config.redis_url import without_password
 from schemas.events import TYPES
 from worker.settings import (
     DirectorySettings,
@@ -60,8 +61,9 @@ def _rows(answers: Answers) -> RowSettings:
 
 
 def _stream(answers: Answers, password: str | None) -> StreamSettings:
+    url = answers[keys.REDIS_URL]
     return StreamSettings(
-        url=answers[keys.REDIS_URL],
+        url=without_password(url) if url and password else url,
         password=password,
         partition=answers[keys.PARTITION],
         socket_timeout_seconds=answers[keys.SOCKET_TIMEOUT],

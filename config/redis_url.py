@@ -31,6 +31,12 @@ def has_password(url: str) -> bool:
     return bool(urlsplit(url).password)
 
 
+def without_password(url: str) -> str:
+    """Return the URL without its password: where another one is given, the client must not see two."""
+    user, colon, password = urlsplit(url).netloc.rpartition("@")[0].partition(":")
+    return url.replace(f"{user}{colon}{password}@", f"{user}@" if user else "", 1) if colon else url
+
+
 def _names_a_server(parts: SplitResult) -> bool:
     if parts.scheme == "unix":
         return len(parts.path) > 1

@@ -4,12 +4,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from conftest import Check, Read
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from config import ConfigError, Problem, Report, check, load
 from config.keys import KEYS, SECTIONS
+from tests.unit.config.conftest import Check, Read
 from worker.settings import Format
 
 BAD = """\
@@ -260,6 +260,22 @@ def test_the_password_comes_from_the_environment_before_the_file(tmp_path: Path)
     passwords = [load(file, environ=environ).settings.stream.password for environ in environs]
     assert passwords == ["of the file", "of the file", "of the environment"]
     assert load(None, environ={}).settings.stream.password is None
+
+
+@pytest.mark.parametrize(
+    ("url", "left"),
+    [
+        ("redis://user:of%20url@h:1/2", "redis://user@h:1/2"),
+        ("redis://:of-url@h", "redis://h"),
+        ("redis://user@h", "redis://user@h"),
+        ("redis://[::1]:6379", "redis://[::1]:6379"),
+        ("unix://user:of-url@/run/valkey.sock?db=1", "unix://user@/run/valkey.sock?db=1"),
+    ],
+)
+def test_another_password_takes_the_place_of_the_urls(url: str, left: str) -> None:
+    stream = load(None, redis_url=url, environ={"ACCOUNTING_REDIS_PASSWORD": "given"}).settings.stream
+    assert (stream.url, stream.password) == (left, "given")
+    assert load(None, redis_url=url, environ={}).settings.stream.url == url
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Check, Read
+
+from tests.unit.config.conftest import Check, Read
 
 SAMPLE = (Path(__file__).parent / "old_plugin_sample.ini").read_bytes().decode()
 

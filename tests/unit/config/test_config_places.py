@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import Check
 
 from config import check
+from tests.unit.config.conftest import Check
 
 LOCATIONS = "[location]\ndelivered={}\ndeferred={}\nbounce={}\n"
 NOBODY = 65_534

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from conftest import Check, Read
 
 from config.__main__ import GENERATED
 from config.ini import Entry, read
 from config.keys import KEYS
 from config.shipped import default_ini, reference
+from tests.unit.config.conftest import Check, Read
 
 
 @pytest.mark.parametrize("path", GENERATED, ids=lambda path: path.name)
