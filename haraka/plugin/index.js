@@ -1,0 +1,123 @@
+'use strict'
+/* global server */
+
+// Accounting events of outbound mail into Redis streams. Only what ties the parts to Haraka's hooks is here.
+//
+// Accounting never changes what becomes of a message: every hook calls next() without an argument, once, in time.
+
+const os = require('node:os')
+
+const { Accounting } = require('./lib/accounting')
+const { NOTES, build } = require('./lib/event')
+const { keep } = require('./lib/headers')
+const { attemptOf, watch } = require('./lib/outbound_socket')
+const { read } = require('./lib/settings')
+
+const FIRST = -100
+const LAST = 100
+
+exports.register = function () {
+  this.load_accounting_ini()
+  this.register_hook('init_master', 'start_accounting')
+  this.register_hook('init_child', 'start_accounting')
+  // Before other plugins: an answer of theirs other than CONT would hide the event.
+  this.register_hook('queue_outbound', 'keep_headers', FIRST)
+  this.register_hook('send_email', 'watch_socket', FIRST)
+  for (const type of Object.keys(build)) this.register_hook(type, `account_${type}`, FIRST)
+  // After other plugins: an answer of ours other than CONT would hide the bounce from them.
+  this.register_hook('bounce', 'suppress_dsn', LAST)
+  this.loginfo('Plugin is Ready!')
+}
+
+/** Read the ini files, at the start and after each edit. Hooks are not registered here. */
+exports.load_accounting_ini = function () {
+  const reload = () => this.load_accounting_ini()
+  const ini = this.config.get('accounting_stream.ini', reload)
+  const node = String(this.config.get('me') || '').trim() || os.hostname()
+  const { settings, problems } = read(ini, this.config.get('redis.ini', reload), node)
+  for (const problem of problems) this.logerror(`accounting_stream.ini: ${problem}; the default is used`)
+  const previous = this.settings
+  this.settings = settings
+  if (!this.accounting || JSON.stringify(previous) === JSON.stringify(settings)) return
+  const retired = this.accounting
+  this.accounting = this.new_accounting()
+  retired.close()
+}
+
+exports.new_accounting = function () {
+  const log = {
+    debug: (line) => this.logdebug(line),
+    info: (line) => this.loginfo(line),
+    warn: (line) => this.logwarn(line),
+    error: (line) => this.logerror(line),
+  }
+  const accounting = new Accounting(this.settings, log, process.env.HARAKA || process.cwd())
+  accounting.start()
+  return accounting
+}
+
+exports.start_accounting = function (next) {
+  // With worker processes the master delivers no mail.
+  if (!server.cluster?.isMaster) this.accounting ??= this.new_accounting()
+  next()
+}
+
+exports.keep_headers = function (next, connection) {
+  try {
+    connection.transaction.notes[NOTES] = keep(connection, this.accounting?.wanted ?? this.settings.headers)
+  } catch (error) {
+    this.logerror(`headers not kept: ${error.message}`)
+  }
+  next()
+}
+
+exports.watch_socket = function (next, hmail) {
+  if (this.settings.src_ip === 'socket') watch(hmail)
+  next()
+}
+
+exports.account_delivered = function (next, hmail, params) {
+  this.account('delivered', next, hmail, params)
+}
+
+exports.account_deferred = function (next, hmail, params) {
+  this.account('deferred', next, hmail, params, params.mx, params.err)
+}
+
+exports.account_bounce = function (next, hmail, err) {
+  this.account('bounce', next, hmail, err, err?.mx, err?.message)
+}
+
+exports.suppress_dsn = function (next) {
+  if (this.settings.suppress_dsn) return next(OK)
+  next()
+}
+
+/** Build the event of a hook call and publish it; next() when it is safe, and whatever happens. */
+exports.account = function (type, next, hmail, params, mx, error) {
+  const done = () => {
+    try {
+      next()
+    } catch (failure) {
+      // It is Haraka's or another plugin's, and must not keep other messages' hooks waiting.
+      this.logerror(`after ${type}: ${failure.stack}`)
+    }
+  }
+  let body
+  try {
+    const { node } = this.settings
+    const attempt = this.settings.src_ip === 'socket' ? attemptOf(hmail, mx, error) : {}
+    body = build[type](hmail, params, { ...attempt, node, now: Date.now(), vmta: server.notes?.vmta })
+    this.accounting ??= this.new_accounting()
+    if (body !== undefined) return this.accounting.add(type, body, hmail.todo.uuid ?? '', done)
+    this.logwarn(`${type}: nothing to account for (unreadable queue file?)`)
+  } catch (failure) {
+    this.logerror(`${type} not accounted for: ${failure.message}`)
+  }
+  this.accounting && this.accounting.counters.skipped++
+  done()
+}
+
+exports.shutdown = function () {
+  return this.accounting?.close()
+}

@@ -1,0 +1,123 @@
+'use strict'
+
+// The plugin's working part for one set of settings: a publisher for each partition, the headers that workers want, and
+// the regular report. It is replaced as a whole when the settings of its connection change.
+
+const { randomBytes } = require('node:crypto')
+const path = require('node:path')
+
+const { Counters } = require('./counters')
+const { Courier } = require('./courier')
+const { names } = require('./headers')
+const { ofPartition, partitionOf } = require('./keys')
+const { Publisher } = require('./publisher')
+const { Ring } = require('./ring')
+const { Spool } = require('./spool')
+
+const WANTED_MS = 30_000
+const FIRST_WANTED_MS = 100
+const REPORT_MS = 60_000
+
+class Accounting {
+  #settings
+  #log
+  #partitions
+  #wanted
+  #timers = []
+  #counters = new Counters()
+
+  /** home: Haraka's directory. */
+  constructor(settings, log, home) {
+    this.#settings = settings
+    this.#log = log
+    this.#wanted = settings.headers
+    // A producer is a process, not a node: its numbers begin at 1 and mean nothing to another.
+    const boot = randomBytes(6).toString('hex')
+    const dir = path.resolve(home, settings.spool_dir)
+    this.#partitions = Array.from({ length: settings.partitions }, (_, i) => this.#partition(i, boot, dir))
+  }
+
+  /** Names of the headers to keep: those of the own ini and those that the workers' columns want. */
+  get wanted() {
+    return this.#wanted
+  }
+
+  get counters() {
+    return this.#counters
+  }
+
+  /** Connect, and begin to look after things now and then. */
+  start() {
+    for (const { courier } of this.#partitions) courier.connect()
+    this.#later(() => this.#readWanted(), FIRST_WANTED_MS, WANTED_MS)
+    this.#later(() => this.#report(), REPORT_MS, REPORT_MS)
+  }
+
+  /** Publish an event; `done` is called when it is safe, see Publisher.add. */
+  add(type, body, jobId, done) {
+    this.#partitions[partitionOf(jobId, this.#partitions.length)].publisher.add(type, body, done)
+  }
+
+  async close() {
+    for (const timer of this.#timers) clearTimeout(timer)
+    await this.#report()
+    await Promise.all(this.#partitions.map(({ publisher }) => publisher.close()))
+  }
+
+  #partition(index, boot, dir) {
+    const settings = this.#settings
+    const log = this.#log
+    const keys = ofPartition(settings.key, index, settings.partitions)
+    const suffix = settings.partitions > 1 ? `-${index}` : ''
+    const producer = `${settings.node.replace(/[^\w.-]/g, '_')}-${boot}${suffix}`
+    const ring = new Ring(settings.ring_max_mb * 1e6, settings.ring_seconds * 1000)
+    const courier = new Courier({ redis: settings.redis, keys, ring, log })
+    const spool = new Spool({
+      dir,
+      name: `${boot}~${producer}`,
+      tag: keys.tag,
+      maxBytes: (settings.spool_max_mb * 1e6) / settings.partitions,
+      fsync: settings.spool_fsync,
+    })
+    const publisher = new Publisher({ producer, settings, courier, spool, counters: this.#counters, log })
+    return { producer, courier, publisher }
+  }
+
+  #later(work, firstMs, everyMs) {
+    const index = this.#timers.length
+    const run = async () => {
+      await work()
+      this.#timers[index] = setTimeout(run, everyMs).unref()
+    }
+    this.#timers.push(setTimeout(run, firstMs).unref())
+  }
+
+  async #readWanted() {
+    const found = new Set(this.#settings.headers)
+    for (const { courier } of this.#partitions) {
+      const members = await courier.ask((session) => session.wanted()).catch((error) => this.#note(error))
+      // What cannot be asked for now stays as it was: a column must not go blank in an outage.
+      for (const name of members ? names(members) : this.#wanted) found.add(name)
+    }
+    this.#wanted = [...found]
+  }
+
+  /** One line a minute, and a note in Redis for the status command. */
+  async #report() {
+    const counts = this.#counters.snapshot()
+    const spoolBytes = this.#partitions.reduce((sum, { publisher }) => sum + publisher.spoolBytes, 0)
+    const line = Object.entries({ ...counts, spoolBytes }).map(([name, value]) => `${name}=${value}`)
+    this.#log.info(line.join(' '))
+    for (const { producer, courier, publisher } of this.#partitions) {
+      const note = { at: Date.now(), node: this.#settings.node, pid: process.pid, ...counts }
+      note.spoolBytes = publisher.spoolBytes
+      await courier.ask((session) => session.report(producer, note)).catch((error) => this.#note(error))
+    }
+  }
+
+  #note(error) {
+    this.#log.debug(error.message)
+  }
+}
+
+module.exports = { Accounting }

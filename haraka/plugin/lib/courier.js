@@ -1,0 +1,165 @@
+'use strict'
+
+// Brings batches of one partition to the server, one owner at a time: keeps a session open, backs off, fills gaps.
+// It holds no policy about events; a batch that it could not bring stays with its caller.
+
+const { Session } = require('./session')
+
+const FIRST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 2000
+
+class Courier {
+  #redis
+  #keys
+  #ring
+  #log
+  #session
+  #connecting = false
+  #pauseMs = 0
+  #closed = false
+  #waiting = []
+  #state = 'new'
+
+  /** ring: of this producer's batches, or undefined for batches of a process that died. */
+  constructor({ redis, keys, ring, log }) {
+    this.#redis = redis
+    this.#keys = keys
+    this.#ring = ring
+    this.#log = log
+  }
+
+  get isUp() {
+    return this.#session?.isUsable === true
+  }
+
+  get isClosed() {
+    return this.#closed
+  }
+
+  /** Resolves when there is a session, however long that takes; also when the courier is closed. */
+  async ready() {
+    if (this.#closed || this.isUp) return
+    this.connect()
+    await new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Begin to connect, if that is not under way. */
+  connect() {
+    if (this.#connecting || this.#closed) return
+    this.#connecting = true
+    this.#open().finally(() => {
+      this.#connecting = false
+      this.#wake()
+    })
+  }
+
+  /** Bring a batch; returns once the server has it, now or from an earlier copy. */
+  async deliver(batch) {
+    await this.deliverAll([batch])
+  }
+
+  /**
+   * Bring batches of ascending numbers, all on the way at once: the numbers keep their order whatever fails.
+   * Returns when the server has all; `onDone` tells of each as it arrives. Fails at the first that could not be brought.
+   */
+  async deliverAll(batches, onDone) {
+    try {
+      const session = this.#current()
+      const replies = await Promise.allSettled(batches.map((batch) => session.publish(batch)))
+      for (let i = 0; i < batches.length; i++) {
+        if (replies[i].status === 'rejected') throw replies[i].reason
+        // After a gap is filled, the copies that were on their way behind it were refused for the same gap.
+        if (replies[i].value.reply === 'GAP') await this.#fillGap(session, batches[i])
+        this.#ring?.push(batches[i], performance.now())
+        onDone?.(batches[i])
+      }
+      this.#pauseMs = 0
+      this.#say('up')
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    }
+  }
+
+  /** Run a command on the session, if there is one. */
+  async ask(question) {
+    return this.isUp ? question(this.#session) : undefined
+  }
+
+  close() {
+    this.#closed = true
+    this.#session?.end()
+    this.#wake()
+  }
+
+  #current() {
+    if (this.isUp) return this.#session
+    this.connect()
+    throw new Error('not connected')
+  }
+
+  /** The server lost what it had acknowledged: send again what is still held, say how much is not, then the batch. */
+  async #fillGap(session, batch) {
+    const { reply, last } = await session.publish(batch)
+    if (reply !== 'GAP') return
+    const { batches, givenUp } = this.#ring?.after(last, performance.now()) ?? {
+      batches: [],
+      givenUp: [0, 0, 0],
+    }
+    const missing = batches.filter(({ seq }) => seq < batch.seq)
+    const lost = givenUp.reduce((sum, count) => sum + count, 0)
+    this.#log.warn(
+      `gap producer=${batch.producer} last=${last} seq=${batch.seq} sent_again=${missing.length} events_given_up=${lost}`,
+    )
+    let excuse = givenUp
+    for (const each of [...missing, batch]) {
+      const answer = await session.publish(each, excuse)
+      if (answer.reply === 'GAP')
+        throw new Error(`gap not filled at ${each.seq}, the server has ${answer.last}`)
+      // Only the first may leave a gap behind it: a further one would be new, and is looked at anew.
+      excuse = undefined
+    }
+  }
+
+  #fail(error) {
+    this.#session?.end()
+    this.#session = undefined
+    this.#pauseMs = Math.min(Math.max(this.#pauseMs * 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS)
+    this.#say('down', error)
+  }
+
+  async #open() {
+    while (!this.#closed && !this.isUp) {
+      await this.#pause()
+      if (this.#closed) return
+      try {
+        const session = await Session.open(this.#redis, this.#keys)
+        if (this.#closed) return session.end()
+        this.#session = session
+      } catch (error) {
+        this.#fail(error)
+      }
+    }
+  }
+
+  /** Between half and all of the pause, so that processes do not come back in step. */
+  async #pause() {
+    if (this.#pauseMs === 0) return
+    const ms = this.#pauseMs * (0.5 + Math.random() / 2)
+    await new Promise((resolve) => setTimeout(resolve, ms).unref())
+  }
+
+  #wake() {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  /** One line per change, however many batches meet it. */
+  #say(state, error) {
+    if (this.#state === state || this.#closed) return
+    this.#state = state
+    if (state === 'up') this.#log.info(`publishing to {${this.#keys.tag}}`)
+    else this.#log.warn(`cannot publish to {${this.#keys.tag}}: ${error.message}`)
+  }
+}
+
+module.exports = { Courier }

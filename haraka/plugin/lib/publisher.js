@@ -1,0 +1,254 @@
+'use strict'
+
+// Publishes the events of one partition. An event is safe once its batch is in Redis or on disk; its hook waits for that.
+//
+// direct    one batch is on its way; what arrives meanwhile is the next one. Nothing is waited for, no timer is added.
+// spooling  the batch in hand had no answer in time, or a bad one: it goes to disk with the number it has, and so do all
+//           after it, while `#drain` brings what is on disk, oldest first. When nothing is left: direct again.
+//
+// One place sends at a time, in the order of the numbers: the direct attempt, or the drain after that attempt is settled.
+
+const { form } = require('./batch')
+const { SpoolFull } = require('./spool')
+const { Waiting, release } = require('./waiting')
+
+const DRAIN_BYTES = 256 * 1024
+const CLOSE_MS = 3000
+const DISK_PAUSE_MS = 200
+
+class Publisher {
+  #producer
+  #settings
+  #courier
+  #spool
+  #counters
+  #log
+  #waiting
+  #seq = 0
+  #inHand // {batch, events, since, sentAt}: formed, neither acknowledged nor on disk
+  #attempt // settles when the direct attempt is over
+  #acknowledged = 0 // number of the last batch that a direct attempt brought
+  #spooling = false
+  #keeping = false
+  #keeper // settles when what is being written is on disk
+  #caughtUp = false // the drain waits for the last record; nothing further goes to disk until it has it
+  #full = false
+  #saidFull = false
+  #closed = false
+  #watch
+
+  constructor({ producer, settings, courier, spool, counters, log }) {
+    this.#producer = producer
+    this.#settings = settings
+    this.#courier = courier
+    this.#spool = spool
+    this.#counters = counters
+    this.#log = log
+    this.#waiting = new Waiting(settings.memory_max_mb * 1e6)
+  }
+
+  get spoolBytes() {
+    return this.#spool.bytes
+  }
+
+  get isIdle() {
+    return !this.#inHand && this.#waiting.isEmpty && !this.#keeping && this.#spool.isEmpty
+  }
+
+  /** Take an event; `done` is called once it is safe, or has waited long enough, or is dropped. Never throws. */
+  add(type, body, done) {
+    const event = { type, body, at: performance.now(), done }
+    if (this.#waiting.isFull || (this.#full && this.#settings.on_full === 'drop')) return this.#drop([event])
+    this.#waiting.push(event)
+    this.#watch ??= setInterval(() => this.#look(), this.#tickMs)
+    this.#turn()
+  }
+
+  /** Bring what is there if that is quick; what is not, and what still comes, goes to disk and stays there. */
+  async close() {
+    const end = performance.now() + CLOSE_MS
+    while (!this.isIdle && performance.now() < end && this.#courier.isUp) await pause(10)
+    this.#closed = true
+    this.#courier.close()
+    this.#spoolFrom('closing')
+    this.#caughtUp = false
+    this.#keep()
+    await this.#keeper
+    await this.#spool.close()
+  }
+
+  #turn() {
+    if (this.#spooling) return this.#keep()
+    if (this.#inHand || this.#waiting.isEmpty) return
+    this.#inHand = this.#form()
+    this.#attempt = this.#send(this.#inHand)
+  }
+
+  #form() {
+    const { batch_max_events: events, batch_max_kb: kilobytes } = this.#settings
+    const taken = this.#waiting.take(events, kilobytes * 1024)
+    const batch = form(this.#producer, ++this.#seq, taken)
+    return { batch, events: taken, since: taken[0].at, sentAt: performance.now() }
+  }
+
+  async #send(hand) {
+    try {
+      await this.#courier.deliver(hand.batch)
+    } catch (error) {
+      return this.#spoolFrom(error.message)
+    }
+    this.#acknowledged = hand.batch.seq
+    this.#countPublished(hand.batch, performance.now() - hand.sentAt)
+    // It can be on disk by now; then the drain passes it over.
+    if (this.#inHand === hand && !this.#keeping) this.#inHand = undefined
+    release(hand.events)
+    this.#turn()
+  }
+
+  #spoolFrom(reason) {
+    if (this.#spooling) return
+    this.#spooling = true
+    this.#log.debug(`spooling: ${reason}`)
+    this.#keep()
+    this.#drain()
+  }
+
+  /** Put the batch in hand, then all that follow, on disk: one write and one fsync at a time. */
+  #keep() {
+    if (this.#keeping || this.#caughtUp || this.#full) return
+    this.#keeping = true
+    this.#keeper = this.#keepAll()
+  }
+
+  async #keepAll() {
+    while (this.#spooling && !this.#caughtUp && (this.#inHand || !this.#waiting.isEmpty)) {
+      this.#inHand ??= this.#form()
+      if (!(await this.#store(this.#inHand))) break
+    }
+    this.#keeping = false
+  }
+
+  async #store(hand) {
+    try {
+      await this.#spool.append(hand.batch)
+    } catch (error) {
+      this.#stuck(error)
+      return false
+    }
+    this.#inHand = undefined
+    this.#counters.spooled += hand.batch.events
+    release(hand.events)
+    return true
+  }
+
+  /** The disk takes no more. The batch in hand stays (its number is given), others as on_full says. */
+  #stuck(error) {
+    this.#full = true
+    if (!this.#saidFull) this.#log.error(`cannot spool, on_full=${this.#settings.on_full}: ${error.message}`)
+    this.#saidFull = true
+    if (this.#settings.on_full === 'drop') this.#drop(this.#waiting.takeBefore(Infinity))
+    // A full spool has room again when something is drained; a broken disk is tried again.
+    if (!(error instanceof SpoolFull)) setTimeout(() => this.#unstick(), DISK_PAUSE_MS).unref()
+  }
+
+  #unstick() {
+    if (!this.#full) return
+    this.#full = false
+    this.#turn()
+  }
+
+  async #drain() {
+    while (this.#spooling && !this.#closed) {
+      await this.#attempt
+      await this.#courier.ready()
+      if (this.#closed) return
+      try {
+        if (!(await this.#drainSome()) && (await this.#finish())) return
+      } catch (error) {
+        this.#log.debug(`drain: ${error.message}`)
+        this.#caughtUp = false
+        this.#keep()
+        // The server is there, so it was the disk.
+        if (this.#courier.isUp) await pause(DISK_PAUSE_MS)
+      }
+    }
+  }
+
+  /** Bring the oldest batches on disk; false when there are none. */
+  async #drainSome() {
+    const batches = await this.#spool.peek(DRAIN_BYTES)
+    if (batches.length === 0) return false
+    const fresh = batches.filter(({ seq }) => seq > this.#acknowledged)
+    for (const batch of batches) if (batch.seq <= this.#acknowledged) this.#spool.drained(batch)
+    try {
+      await this.#courier.deliverAll(fresh, (batch) => {
+        this.#spool.drained(batch)
+        this.#countPublished(batch)
+        this.#counters.drained += batch.events
+      })
+    } finally {
+      await this.#spool.shrink()
+      this.#unstick()
+    }
+    return true
+  }
+
+  /** Nothing on disk: direct again. A record that is just being written is waited for first, and no other begun. */
+  async #finish() {
+    this.#caughtUp = true
+    await this.#keeper
+    if (!this.#caughtUp || this.#keeping || !this.#spool.isEmpty) return false
+    this.#caughtUp = this.#full = this.#saidFull = this.#spooling = false
+    // A batch that the disk did not take still comes before all others.
+    if (this.#inHand) this.#attempt = this.#send(this.#inHand)
+    else this.#turn()
+    return true
+  }
+
+  #countPublished(batch, latencyMs) {
+    this.#counters.batches++
+    this.#counters.published += batch.events
+    if (latencyMs !== undefined) this.#counters.observe(latencyMs)
+  }
+
+  #drop(events) {
+    this.#counters.dropped += events.length
+    release(events)
+  }
+
+  get #tickMs() {
+    const { max_hold_ms: hold, spool_after_ms: spool } = this.#settings
+    return Math.max(1, Math.min(50, hold / 4, spool / 4))
+  }
+
+  /** Runs while anything waits: an answer that is late, hooks that have waited long enough. */
+  #look() {
+    const now = performance.now()
+    if (!this.#inHand && this.#waiting.isEmpty) {
+      clearInterval(this.#watch)
+      this.#watch = undefined
+      return
+    }
+    const since = this.#inHand?.sentAt ?? this.#waiting.since
+    if (now - since >= this.#settings.spool_after_ms) {
+      this.#caughtUp = false
+      this.#spoolFrom('no answer yet')
+      this.#keep()
+    }
+    this.#letGo(now + this.#tickMs)
+  }
+
+  #letGo(now) {
+    const { max_hold_ms: hold, on_full, on_full_hold_ms: longHold } = this.#settings
+    const limit = now - (this.#full && on_full === 'hold' ? Math.max(hold, longHold) : hold)
+    if (this.#full && on_full === 'hold') this.#drop(this.#waiting.takeBefore(limit))
+    else this.#counters.unsafe += this.#waiting.releaseBefore(limit)
+    if (this.#inHand && this.#inHand.since < limit) this.#counters.unsafe += release(this.#inHand.events)
+  }
+}
+
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+module.exports = { Publisher }

@@ -1,0 +1,113 @@
+'use strict'
+
+// The spool of one publisher: batches that wait on disk while Redis does not take them, in the order of their numbers.
+// A chain of files, so that room comes back while it is drained. What is here survives the process (see claims.js).
+
+const { mkdir } = require('node:fs/promises')
+const path = require('node:path')
+
+const { SpoolFile } = require('./spool_file')
+const { encode } = require('./spool_record')
+
+const FILE_BYTES = 8 * 1024 * 1024
+const SUFFIX = '.spool'
+
+/** No room within spool_max_mb. */
+class SpoolFull extends Error {
+  code = 'SPOOLFULL'
+}
+
+class Spool {
+  #dir
+  #name
+  #tag
+  #maxBytes
+  #fileBytes
+  #fsync
+  #files = []
+  #made = 0
+  #appending = false
+  #broken = false
+  #position = new Map() // batch -> [file, end], of those read and not yet drained
+
+  /** name: begins with the id of the process that holds the files (claims.js). */
+  constructor({ dir, name, tag, maxBytes, fsync, fileBytes = FILE_BYTES }) {
+    this.#dir = dir
+    this.#name = name
+    this.#tag = tag
+    this.#maxBytes = maxBytes
+    this.#fileBytes = Math.min(fileBytes, maxBytes)
+    this.#fsync = fsync
+  }
+
+  get isEmpty() {
+    return this.#files.every((file) => file.unread === 0)
+  }
+
+  /** Bytes on disk. */
+  get bytes() {
+    return this.#files.reduce((sum, file) => sum + file.size, 0)
+  }
+
+  /** Returns when the batch is as safe as the settings say. */
+  async append(batch) {
+    const record = encode(batch, this.#tag)
+    if (this.bytes + record.length > this.#maxBytes) throw new SpoolFull('no room in the spool')
+    this.#appending = true
+    try {
+      const file = await this.#fileFor(record.length)
+      // A disk that failed once says nothing reliable about that file again: the next record begins another.
+      this.#broken = true
+      await file.append(record, this.#fsync)
+      this.#broken = false
+    } finally {
+      this.#appending = false
+    }
+  }
+
+  /** The oldest batches that are not drained yet, about maxBytes of them. */
+  async peek(maxBytes) {
+    const file = this.#files.find(({ unread }) => unread > 0)
+    if (!file) return []
+    const { records, stop } = await file.read(maxBytes)
+    if (stop) {
+      this.#files.splice(this.#files.indexOf(file), 1)
+      throw new Error(`${stop} record in the spool, ${file.unread} bytes kept in ${await file.setAside()}`)
+    }
+    this.#position.clear()
+    for (const { batch, end } of records) this.#position.set(batch, [file, end])
+    return records.map(({ batch }) => batch)
+  }
+
+  /** A batch of the last `peek` has arrived. */
+  drained(batch) {
+    const [file, end] = this.#position.get(batch)
+    file.advance(end)
+  }
+
+  /** Give back the room of files that are drained; the newest stays for what comes next, unless everything is. */
+  async shrink() {
+    const everything = this.isEmpty && !this.#appending
+    const gone = this.#files.filter(
+      (file, i) => file.unread === 0 && (everything || i < this.#files.length - 1),
+    )
+    this.#files = this.#files.filter((file) => !gone.includes(file))
+    for (const file of gone) await file.remove()
+  }
+
+  /** Let go of the files; they stay where they are. */
+  async close() {
+    for (const file of this.#files.splice(0)) await (file.unread === 0 ? file.remove() : file.close())
+  }
+
+  async #fileFor(bytes) {
+    const last = this.#files.at(-1)
+    if (last && !this.#broken && last.size + bytes <= this.#fileBytes) return last
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 })
+    const file = await SpoolFile.create(path.join(this.#dir, `${this.#name}~${++this.#made}${SUFFIX}`))
+    this.#files.push(file)
+    return file
+  }
+}
+
+module.exports = { Spool, SpoolFull, SUFFIX }

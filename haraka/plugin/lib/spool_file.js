@@ -1,0 +1,110 @@
+'use strict'
+
+// One spool file: records appended at its end by the process that made it, read from its beginning by whoever drains it.
+
+const { open, rename, unlink } = require('node:fs/promises')
+
+const { decode, INCOMPLETE } = require('./spool_record')
+
+const READ_BYTES = 256 * 1024
+
+class SpoolFile {
+  #handle
+  #path
+  #size
+  #offset = 0
+
+  static async create(path) {
+    // Mail addresses stand in it: for the mail server's user alone.
+    return new SpoolFile(await open(path, 'ax+', 0o600), path, 0)
+  }
+
+  static async existing(path) {
+    const handle = await open(path, 'r')
+    return new SpoolFile(handle, path, (await handle.stat()).size)
+  }
+
+  constructor(handle, path, size) {
+    this.#handle = handle
+    this.#path = path
+    this.#size = size
+  }
+
+  get size() {
+    return this.#size
+  }
+
+  get unread() {
+    return this.#size - this.#offset
+  }
+
+  /** Append a record, all of it or nothing. */
+  async append(record, fsync) {
+    try {
+      const { bytesWritten } = await this.#handle.write(record)
+      if (bytesWritten !== record.length) throw Object.assign(new Error('short write'), { code: 'ENOSPC' })
+      if (fsync) await this.#handle.datasync()
+    } catch (error) {
+      // What was written of it must not stand in front of the next record.
+      await this.#handle.truncate(this.#size)
+      throw error
+    }
+    this.#size += record.length
+  }
+
+  /**
+   * The next records, up to about maxBytes: {records: [{batch, tag, end}], stop}. `end` is for `advance`; `stop` says why
+   * nothing can be read behind them, undefined while there is more or at the end of the file.
+   */
+  async read(maxBytes) {
+    let length = Math.min(this.unread, Math.max(maxBytes, READ_BYTES))
+    for (;;) {
+      const buffer = await this.#bytes(length)
+      const { records, rest } = this.#records(buffer, maxBytes)
+      if (!rest || records.length > 0) return { records, stop: undefined }
+      if (rest.stop !== INCOMPLETE || length >= this.unread) return { records, stop: rest.stop }
+      length = Math.min(this.unread, Math.max(rest.wanted, 2 * length))
+    }
+  }
+
+  /** Everything before `end` is drained. */
+  advance(end) {
+    this.#offset = end
+  }
+
+  async remove() {
+    await this.close()
+    await unlink(this.#path)
+  }
+
+  /** Keep a file that holds what cannot be read, but out of everybody's way. */
+  async setAside() {
+    await this.close()
+    await rename(this.#path, `${this.#path}.damaged`)
+    return `${this.#path}.damaged`
+  }
+
+  async close() {
+    await this.#handle.close()
+  }
+
+  #records(buffer, maxBytes) {
+    const records = []
+    let at = 0
+    while (at < buffer.length && at < maxBytes) {
+      const found = decode(buffer, at)
+      if (found.stop) return { records, rest: found }
+      at = found.end
+      records.push({ batch: found.batch, tag: found.tag, end: this.#offset + at })
+    }
+    return { records, rest: undefined }
+  }
+
+  async #bytes(length) {
+    const buffer = Buffer.allocUnsafe(length)
+    const { bytesRead } = await this.#handle.read(buffer, 0, length, this.#offset)
+    return buffer.subarray(0, bytesRead)
+  }
+}
+
+module.exports = { SpoolFile }

@@ -1,0 +1,69 @@
+'use strict'
+
+// A batch as it stands in a spool file: one line of JSON (producer, hash tag, number, parts, checksum), the events' bytes,
+// a line break. Pure. The unit is the whole batch with its number: regrouped, its events would be taken for copies.
+
+const { createHash } = require('node:crypto')
+
+const { Batch } = require('./batch')
+
+const LINE_BREAK = 0x0a
+const MAX_HEADER_BYTES = 4096
+
+/** Why reading stopped: more bytes are needed, or what is here was never written like this. */
+const INCOMPLETE = 'incomplete'
+const DAMAGED = 'damaged'
+
+function checksum(fields, payload) {
+  return createHash('sha256').update(JSON.stringify(fields)).update(payload).digest('hex').slice(0, 16)
+}
+
+function encode(batch, tag) {
+  const payloads = batch.parts.map(({ json }) => Buffer.from(json))
+  const parts = batch.parts.map(({ type, count }, i) => [type, count, payloads[i].length])
+  const payload = Buffer.concat(payloads)
+  const fields = [batch.producer, tag, batch.seq, parts]
+  const header = JSON.stringify([...fields, checksum(fields, payload)])
+  return Buffer.concat([Buffer.from(`${header}\n`), payload, Buffer.from('\n')])
+}
+
+function parse(line) {
+  try {
+    const [producer, tag, seq, parts, sum] = JSON.parse(line)
+    const bytes = parts.reduce((total, [, , length]) => total + length, 0)
+    return Number.isInteger(bytes) && bytes >= 0 ? { producer, tag, seq, parts, sum, bytes } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The record at `offset`: {batch, tag, end}, or {stop: INCOMPLETE | DAMAGED, wanted: bytes of it that are needed}. */
+function decode(buffer, offset = 0) {
+  const lineEnd = buffer.indexOf(LINE_BREAK, offset)
+  if (lineEnd === -1 || lineEnd - offset > MAX_HEADER_BYTES) {
+    return buffer.length - offset > MAX_HEADER_BYTES
+      ? { stop: DAMAGED }
+      : { stop: INCOMPLETE, wanted: MAX_HEADER_BYTES + 1 }
+  }
+  const header = parse(buffer.toString('utf8', offset, lineEnd))
+  if (!header) return { stop: DAMAGED }
+  const start = lineEnd + 1
+  const end = start + header.bytes + 1
+  if (end > buffer.length) return { stop: INCOMPLETE, wanted: end - offset }
+  const { producer, tag, seq, parts, sum } = header
+  const payload = buffer.subarray(start, end - 1)
+  if (buffer[end - 1] !== LINE_BREAK || checksum([producer, tag, seq, parts], payload) !== sum)
+    return { stop: DAMAGED }
+  return { batch: new Batch(producer, seq, split(parts, payload)), tag, end }
+}
+
+function split(parts, payload) {
+  let at = 0
+  return parts.map(([type, count, bytes]) => {
+    const json = payload.toString('utf8', at, at + bytes)
+    at += bytes
+    return { type, count, json }
+  })
+}
+
+module.exports = { encode, decode, INCOMPLETE, DAMAGED }

@@ -1,0 +1,79 @@
+'use strict'
+
+// Events that wait for their batch, each with the hook that waits for it. First in, first out.
+
+/** Let the hooks of events go, each at most once; returns how many were still waiting. */
+function release(events) {
+  let released = 0
+  for (const event of events) {
+    const { done } = event
+    if (!done) continue
+    event.done = undefined
+    released++
+    done()
+  }
+  return released
+}
+
+class Waiting {
+  #events = []
+  #length = 0
+  #released = 0 // so many at the front have no hook any more
+  #maxLength
+
+  constructor(maxLength) {
+    this.#maxLength = maxLength
+  }
+
+  get isEmpty() {
+    return this.#events.length === 0
+  }
+
+  get isFull() {
+    return this.#length >= this.#maxLength
+  }
+
+  /** When the oldest event came, or undefined. */
+  get since() {
+    return this.#events[0]?.at
+  }
+
+  /** event: {type, body, at: monotonic ms, done}. */
+  push(event) {
+    this.#events.push(event)
+    this.#length += event.body.length
+  }
+
+  /** Take events for one batch: at least one, if there is one. */
+  take(maxEvents, maxLength) {
+    let count = 0
+    let length = 0
+    while (count < this.#events.length && count < maxEvents && (count === 0 || length < maxLength)) {
+      length += this.#events[count++].body.length
+    }
+    this.#length -= length
+    this.#released = Math.max(0, this.#released - count)
+    return this.#events.splice(0, count)
+  }
+
+  /** Let go the hooks of events that came before an instant; the events stay. */
+  releaseBefore(instant) {
+    const end = this.#firstAfter(instant, this.#released)
+    const released = release(this.#events.slice(this.#released, end))
+    this.#released = end
+    return released
+  }
+
+  /** Take out the events that came before an instant. */
+  takeBefore(instant) {
+    return this.take(this.#firstAfter(instant, 0), Infinity)
+  }
+
+  #firstAfter(instant, from) {
+    let end = from
+    while (end < this.#events.length && this.#events[end].at < instant) end++
+    return end
+  }
+}
+
+module.exports = { Waiting, release }

@@ -1,0 +1,318 @@
+'use strict'
+
+const assert = require('node:assert/strict')
+const { describe, test } = require('node:test')
+
+const { HEAD, NOTES, build } = require('../lib/event')
+const { MAX_BYTES } = require('../lib/text')
+
+const NOW = 1795373309810
+
+function address(original, marks) {
+  return { original, address: original.replace(/^<|>$/g, ''), ...marks }
+}
+
+function item(changes = {}, todo = {}) {
+  return {
+    num_failures: 0,
+    ...changes,
+    todo: {
+      queue_time: NOW - 1500,
+      domain: 'a.test',
+      uuid: 'JOB.1.1',
+      mail_from: address('<from@sender.test>'),
+      rcpt_to: [address('<One@A.test>'), address('<two@a.test>')],
+      notes: {},
+      ...todo,
+    },
+  }
+}
+
+function made(type, hmail, params, context = {}) {
+  const body = build[type](hmail, params, { now: NOW, node: 'mx1', ...context })
+  return body === undefined ? undefined : JSON.parse(`${HEAD[type]}id",${body}`)
+}
+
+const delivered = (hmail, params = {}, context) => {
+  const p = { host: 'mx.a.test', ip: '192.0.2.1', response: 'Ok', port: 25, mode: 'SMTP', ...params }
+  return made(
+    'delivered',
+    hmail,
+    [p.host, p.ip, p.response, 1.5, p.port, p.mode, p.rcpts ?? hmail.todo.rcpt_to, p.tls ?? true, false],
+    context,
+  )
+}
+const deferred = (hmail, params, context) => made('deferred', hmail, { delay: 64, ...params }, context)
+const bounce = (hmail, message, extra, context) =>
+  made('bounce', hmail, Object.assign(new Error(message), extra), context)
+
+const MX = { exchange: '192.0.2.1', from_dns: 'mx.a.test', port: 25, priority: 0 }
+const REPLIED = {
+  dsn_action: 'delayed',
+  dsn_smtp_code: '451',
+  dsn_smtp_extc: '4.7.1',
+  dsn_smtp_response: 'try later',
+  dsn_status: '4.7.1',
+}
+
+describe('any event', () => {
+  test('has the envelope, the message id and the queue', () => {
+    const event = delivered(item())
+    assert.equal(event.type, 'd')
+    assert.equal(event.v, 1)
+    assert.equal(event.eventId, 'id')
+    assert.equal(event.timeLogged, NOW)
+    assert.equal(event.timeQueued, NOW - 1500)
+    assert.equal(event.node, 'mx1')
+    assert.equal(event.jobId, 'JOB.1.1')
+    assert.equal(event.orig, 'from@sender.test')
+    assert.equal(event.queue, 'a.test')
+  })
+
+  test('leaves out what has no value, instead of sending null or an empty string', () => {
+    const hmail = item({}, { mail_from: address('<>'), queue_time: undefined, uuid: '' })
+    const event = delivered(hmail, { host: '', ip: undefined, response: '', port: undefined })
+    for (const name of [
+      'orig',
+      'timeQueued',
+      'jobId',
+      'srcMta',
+      'srcIp',
+      'vmta',
+      'custom',
+      'dsnMta',
+      'destIp',
+      'dsnMsg',
+    ])
+      assert.equal(name in event, false, name)
+    assert.equal('dlvDestinationPort' in event, false)
+  })
+
+  test('keeps the case of a recipient and takes the angle brackets off', () => {
+    assert.deepEqual(delivered(item()).rcpts, [{ rcpt: 'One@A.test' }, { rcpt: 'two@a.test' }])
+  })
+
+  test('takes HELO and headers from our own notes', () => {
+    const kept = { helo: 'client.example', custom: { 'x-campaign': 'a "quoted"\tone', empty: '' } }
+    const event = delivered(item({}, { notes: { [NOTES]: kept } }))
+    assert.equal(event.srcMta, 'client.example')
+    assert.deepEqual(event.custom, { 'x-campaign': 'a "quoted"\tone' })
+  })
+
+  test("prefers the message's vmta to the server's", () => {
+    assert.equal(delivered(item({}, { notes: { vmta: 'mine' } }), {}, { vmta: 'all' }).vmta, 'mine')
+    assert.equal(delivered(item(), {}, { vmta: 'all' }).vmta, 'all')
+  })
+
+  test("takes srcIp from the socket, else from the notes, else from the destination's bind", () => {
+    const noted = item({}, { notes: { outbound_ip: '192.0.2.8' } })
+    assert.equal(delivered(noted, {}, { address: '192.0.2.9' }).srcIp, '192.0.2.9')
+    assert.equal(delivered(noted).srcIp, '192.0.2.8')
+    assert.equal(deferred(item(), { mx: { ...MX, bind: '192.0.2.7' } }).srcIp, '192.0.2.7')
+  })
+
+  test('is not made where the queue file could not be read', () => {
+    const broken = { num_failures: 1, todo: null }
+    assert.equal(made('deferred', broken, { delay: 64, err: 'Error reading queue file' }), undefined)
+    assert.equal(made('bounce', broken, new Error('x')), undefined)
+    assert.equal(made('delivered', broken, []), undefined)
+  })
+
+  test('is not made where no recipient has an address', () => {
+    assert.equal(delivered(item({}, { rcpt_to: [address('<>')] })), undefined)
+  })
+
+  test('carries hostile text as JSON that reads back', () => {
+    const hostile = 'a\u0000"\\\u2028\r\n\t\ud83d\ude00'
+    assert.equal(delivered(item(), { response: hostile }).dsnMsg, hostile)
+  })
+
+  test('replaces halves of surrogate pairs', () => {
+    assert.equal(delivered(item(), { response: 'a\ud800b\udc00' }).dsnMsg, 'a\ufffdb\ufffd')
+  })
+
+  test('cuts a huge value between two characters', () => {
+    const cut = delivered(item(), { response: `x${'\u20ac'.repeat(10_000)}` }).dsnMsg
+    assert.ok(Buffer.byteLength(cut) <= MAX_BYTES && Buffer.byteLength(cut) > MAX_BYTES - 3)
+    assert.match(cut, /^x\u20ac+$/)
+    const pairs = delivered(item(), { response: `xy${'\ud83d\ude00'.repeat(5_000)}` }).dsnMsg
+    assert.equal(pairs.isWellFormed(), true)
+    assert.match(pairs, /^xy(\ud83d\ude00)+$/)
+  })
+})
+
+describe('a delivered event', () => {
+  test('lists the recipients that were accepted, not all of the message', () => {
+    const hmail = item()
+    assert.deepEqual(delivered(hmail, { rcpts: [hmail.todo.rcpt_to[1]] }).rcpts, [{ rcpt: 'two@a.test' }])
+  })
+
+  test('says where it went and how', () => {
+    const event = delivered(item({ num_failures: 2 }))
+    assert.equal(event.destIp, '192.0.2.1')
+    assert.equal(event.dsnMta, 'mx.a.test')
+    assert.equal(event.dlvType, 'smtp')
+    assert.equal(event.dlvDestinationPort, 25)
+    assert.equal(event.dlvTls, true)
+    assert.equal(event.dlvAuth, false)
+    assert.equal(event.dsnMsg, 'Ok')
+    assert.equal(event.attempts, 3)
+  })
+
+  test('over SMTP leaves status and action to the defaults of the schema', () => {
+    const event = delivered(item())
+    assert.equal('dsnStatus' in event || 'dsnAction' in event, false)
+  })
+
+  test('over LMTP has the action delivered, and no destIp for a Unix socket', () => {
+    const event = delivered(item(), { mode: 'LMTP', ip: '/run/lmtp.sock' })
+    assert.equal(event.dlvType, 'lmtp')
+    assert.equal(event.dsnAction, 'delivered')
+    assert.equal('destIp' in event, false)
+  })
+
+  test('has nothing of the marks that an earlier attempt left', () => {
+    const hmail = item({}, { rcpt_to: [address('<a@a.test>', REPLIED)] })
+    assert.deepEqual(delivered(hmail).rcpts, [{ rcpt: 'a@a.test' }])
+  })
+})
+
+describe('a deferred event', () => {
+  test('lists the recipients that failed, each with its own reply', () => {
+    const failed = address('<two@a.test>', { ...REPLIED, reason: '451 4.7.1 try later' })
+    const event = deferred(item({ num_failures: 1 }), {
+      fail_recips: [failed],
+      mx: MX,
+      err: 'Some recipients temp failed: x',
+    })
+    assert.deepEqual(event.rcpts, [
+      { rcpt: 'two@a.test', dsnStatus: '4.7.1', dsnAction: 'delayed', dsnMsg: '451 4.7.1 try later' },
+    ])
+    assert.equal(event.delay, 64)
+    assert.equal(event.attempts, 1)
+    assert.equal(event.dsnMta, 'mx.a.test')
+    assert.equal(event.destIp, '192.0.2.1')
+  })
+
+  test('by a reply to the whole message has code, enhanced code and text', () => {
+    const hmail = item({}, { rcpt_to: [address('<a@a.test>', REPLIED)] })
+    const [rcpt] = deferred(hmail, { err: 'Upstream error: 451 4.7.1 try later' }).rcpts
+    assert.equal(rcpt.dsnMsg, '451 4.7.1 try later')
+  })
+
+  test('of a host that could not be reached has class 4, whatever Haraka says', () => {
+    const marks = {
+      dsn_code: 550,
+      dsn_msg: 'Tried all MXs a.test',
+      dsn_status: '5.1.2',
+      dsn_action: 'failed',
+    }
+    const hmail = item({}, { rcpt_to: [address('<a@a.test>', marks)] })
+    assert.deepEqual(deferred(hmail, { err: 'Tried all MXs' }).rcpts, [
+      { rcpt: 'a@a.test', dsnStatus: '4.1.2', dsnAction: 'delayed', dsnMsg: '450 Tried all MXs a.test' },
+    ])
+  })
+
+  test('does not repeat the reply of an earlier attempt', () => {
+    const marks = {
+      ...REPLIED,
+      reason: '451 4.7.1 try later',
+      dsn_code: 550,
+      dsn_msg: 'Tried all MXs a.test',
+      dsn_status: '5.1.2',
+    }
+    const hmail = item({ num_failures: 2 }, { rcpt_to: [address('<a@a.test>', marks)] })
+    const [refused] = deferred(hmail, { err: 'Tried all MXs' }).rcpts
+    assert.equal(refused.dsnMsg, '450 Tried all MXs a.test')
+    const [replied] = deferred(hmail, { err: 'Upstream error: 451 4.7.1 try later' }).rcpts
+    assert.equal(replied.dsnMsg, '451 4.7.1 try later')
+    const [untold] = deferred(hmail, { err: 'No TLS available but required by configuration.' }).rcpts
+    assert.deepEqual(
+      [untold.dsnStatus, untold.dsnMsg],
+      ['4.0.0', 'No TLS available but required by configuration.'],
+    )
+  })
+})
+
+describe('a bounce event', () => {
+  const refused = (marks) =>
+    address('<two@a.test>', {
+      reason: '550 5.1.1 no such user',
+      dsn_smtp_code: '550',
+      dsn_smtp_extc: '5.1.1',
+      dsn_smtp_response: 'no such user',
+      dsn_status: '5.1.1',
+      ...marks,
+    })
+
+  test('lists the recipients that were refused, with reason and category', () => {
+    const event = bounce(item(), 'Some recipients failed: <two@a.test>', {
+      bounced_rcpt: [refused()],
+      mx: MX,
+    })
+    assert.deepEqual(event.rcpts, [
+      {
+        rcpt: 'two@a.test',
+        dsnStatus: '5.1.1',
+        dsnAction: 'failed',
+        dsnMsg: '550 5.1.1 no such user',
+        bounceCat: '550 5.1.1 no such user',
+      },
+    ])
+    assert.equal(event.attempts, 1)
+    assert.equal(event.dlvType, 'smtp')
+  })
+
+  test('lists deferred recipients whose retries are used up, with class 5 and the reply as it was', () => {
+    const last = address('<two@a.test>', { ...REPLIED, reason: '451 4.7.1 try later' })
+    const event = bounce(item({ num_failures: 3 }), 'Too many failures (Some recipients temp failed: x)', {
+      deferred_rcpt: [last],
+      bounced_rcpt: undefined,
+    })
+    assert.deepEqual(event.rcpts[0].dsnStatus, '5.7.1')
+    assert.equal(event.rcpts[0].dsnMsg, '451 4.7.1 try later')
+    assert.equal(event.attempts, 3, 'the last failure is counted already')
+  })
+
+  test('by 5xx to the whole message lists everybody', () => {
+    const hmail = item(
+      { num_failures: 1 },
+      { rcpt_to: [refused({ reason: undefined }), refused({ reason: undefined })] },
+    )
+    const event = bounce(hmail, '550 5.1.1 no such user', { mx: { ...MX, using_lmtp: true } })
+    assert.equal(event.rcpts.length, 2)
+    assert.equal(event.rcpts[0].dsnMsg, '550 5.1.1 no such user')
+    assert.equal(event.attempts, 2, 'this attempt is not counted by Haraka')
+    assert.equal(event.dlvType, 'lmtp')
+  })
+
+  test('finds an enhanced code with three digits at the head of the text', () => {
+    const marks = {
+      dsn_smtp_extc: undefined,
+      dsn_status: undefined,
+      dsn_smtp_response: '5.7.511 banned',
+      reason: '550 5.7.511 banned',
+    }
+    const event = bounce(item(), 'Some recipients failed: x', { bounced_rcpt: [refused(marks)] })
+    assert.equal(event.rcpts[0].dsnStatus, '5.7.511')
+  })
+
+  test('of garbage keeps its raw line break and TAB for the worker to clean', () => {
+    const words = 'Unrecognized response from upstream server: x\ty\r\n'
+    const marks = { dsn_code: 550, dsn_msg: words, dsn_status: '5.5.1' }
+    const event = bounce(item({}, { rcpt_to: [address('<a@a.test>', marks)] }), words, { mx: MX })
+    assert.equal(event.rcpts[0].dsnMsg, `550 ${words}`)
+    assert.equal(event.rcpts[0].dsnStatus, '5.5.1')
+  })
+
+  test('without any mark has the error as its message and a general status', () => {
+    const event = bounce(item(), 'Error re-queueing email: EIO')
+    assert.deepEqual(event.rcpts[0], {
+      rcpt: 'One@A.test',
+      dsnStatus: '5.0.0',
+      dsnAction: 'failed',
+      dsnMsg: 'Error re-queueing email: EIO',
+      bounceCat: 'Error re-queueing email: EIO',
+    })
+  })
+})
