@@ -85,7 +85,7 @@ def _run(console: Console, directory: Path, messages: tuple[Message, ...]) -> in
         _announce(console, lab, directory)
         _deliver(console, lab, messages)
     comparison = report.compare(lab.expectation(), counter(lab.worker.rows()))
-    _show(console, lab, comparison, directory)
+    _show(console, lab, comparison)
     seconds = time.monotonic() - started
     if comparison.agrees:
         console.print(f"[bold green]The files hold exactly what the sink answered.[/] {seconds:.0f} s")
@@ -145,15 +145,15 @@ def _deliver(console: Console, lab: Lab, messages: tuple[Message, ...]) -> None:
         look()
 
 
-def _show(console: Console, lab: Lab, comparison: report.Comparison, directory: Path) -> None:
+def _show(console: Console, lab: Lab, comparison: report.Comparison) -> None:
     console.print()
     console.print(report.comparison_table(comparison))
-    files = lab.worker.files()
+    files, root = lab.worker.files(), lab.worker.settings.path
     for tag in ("d", "df", "b"):
         first = next((file for file in files if file.name.startswith(f"{tag}.")), None)
         if first is not None:
-            console.print(report.rows_table(list(islice(rows_of(first), 3)), str(first.relative_to(directory))))
-    console.print(report.archive_table({file: manifest_of(file) for file in files}, directory))
+            console.print(report.rows_table(list(islice(rows_of(first), 3)), str(first.relative_to(root))))
+    console.print(report.archive_table({file: manifest_of(file) for file in files}, root))
 
 
 if __name__ == "__main__":

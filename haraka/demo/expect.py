@@ -192,7 +192,7 @@ def _why_all(transaction: Transaction) -> _Why | None:
     reply = read_reply(transaction.last_said)
     if reply is None:
         line = transaction.last_said.partition("\r\n")[0]
-        return _Why("garbage reply", "5.5.1", f"Unrecognized response from upstream server: {line}", "500")
+        return _Why("garbage reply", "5.5.1", f"Unrecognized response from upstream server: {line}", "550")
     if transaction.verdict is None or reply.code[0] == "2":
         return None
     return _why_one(transaction.verdict[0], reply)

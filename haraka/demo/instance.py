@@ -16,6 +16,8 @@ from haraka.demo.waiting import answers_smtp
 HERE: Final = Path(__file__).resolve().parent
 NODE_MODULES: Final = HERE / "node_modules"
 PLUGIN: Final = "accounting-stream"
+#: Haraka's own files that it does not do without (`haraka -i` copies them): the greeting, the text of bounce messages.
+DEFAULTS: Final = ("connection.ini", "outbound.bounce_message")
 READY: Final = "Plugin is Ready!"
 
 
@@ -70,8 +72,8 @@ class Instance:
             raise FileNotFoundError(f"no npm packages in {HERE}: run `npm ci` there, and in {HERE.parent / 'plugin'}")
         config = self.directory / "config"
         config.mkdir(parents=True)
-        # Without its own connection.ini Haraka does not even greet; `haraka -i` copies it likewise.
-        shutil.copy(NODE_MODULES / "Haraka" / "config" / "connection.ini", config)
+        for name in DEFAULTS:
+            shutil.copy(NODE_MODULES / "Haraka" / "config" / name, config)
         for name, text in self.settings.files().items():
             (config / name).write_text(text, encoding="utf-8")
         shutil.copytree(HERE / "plugins", self.directory / "plugins")

@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,17 +20,12 @@ class ProcessDiedError(Exception):
 class Process:
     """One child. A group of its own: Ctrl-C at the terminal reaches it through `stop` alone, in the right order."""
 
-    def __init__(self, name: str, argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, argv: Sequence[str | Path], log: Path, cwd: Path | None = None) -> None:
         self.name, self.log = name, log
         with log.open("ab") as file:
             self._log_start = file.tell()
             self._child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=os.environ | dict(env or {}),
-                start_new_session=True,
+                argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True
             )
 
     @property

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from haraka.demo.expect import Expectation, Row
 
 WORDS = {"d": "delivered", "df": "deferred", "b": "bounce"}
-SHOWN = ("type", "timeLogged", "orig", "rcpt", "srcMta", "dsnStatus", "dsnMsg")
+#: Columns that are shown of the first rows, with their widths; the last one takes what room is left.
+SHOWN = {"type": 4, "timeLogged": 19, "rcpt": 23, "dsnMsg": None}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def compare(expectation: Expectation, found: Counter[Row]) -> Comparison:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Show both sides per type and outcome."""
-    table = Table(title="What the sink answered, and what the files say", title_justify="left")
+    table = _table("What the sink answered, and what the files say")
     table.add_column("type", style="cyan")
     table.add_column("outcome")
     for name in ("sink", "files"):
@@ -68,7 +70,9 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def difference_table(comparison: Comparison, limit: int = 20) -> Table:
     """Show the rows that make the difference."""
-    table = Table("", *Row._fields, title=f"The difference (first {limit} of each)", title_justify="left")
+    table = _table(f"The difference (first {limit} of each)")
+    for name in ("", *Row._fields):
+        table.add_column(name)
     for word, rows in (("missing", comparison.missing), ("unexpected", comparison.unexpected)):
         for row in sorted(rows.elements())[:limit]:
             table.add_row(Text(word, "red"), *map(Text, row))
@@ -77,9 +81,10 @@ def difference_table(comparison: Comparison, limit: int = 20) -> Table:
 
 def rows_table(rows: Sequence[Mapping[str, str]], name: str) -> Table:
     """Show the first rows of one file, in some of its columns."""
-    table = Table(title=Text(name), title_justify="left", header_style="dim", expand=True)
-    for column in SHOWN:
-        table.add_column(column, no_wrap=True, overflow="ellipsis", ratio=3 if column == "dsnMsg" else None)
+    table = _table(f"{name} ({len(SHOWN)} of {len(rows[0])} columns)")
+    table.expand = True
+    for column, width in SHOWN.items():
+        table.add_column(column, no_wrap=True, overflow="ellipsis", width=width, ratio=None if width else 1)
     for row in rows:
         table.add_row(*(Text(row[column]) for column in SHOWN))
     return table
@@ -87,17 +92,19 @@ def rows_table(rows: Sequence[Mapping[str, str]], name: str) -> Table:
 
 def archive_table(files: Mapping[Path, Mapping[str, Any] | None], root: Path) -> Table:
     """Show the sealed files with what their manifests say."""
-    table = Table(title="Sealed and archived", title_justify="left")
-    table.add_column("file")
+    table = _table("Sealed and archived, each with its manifest")
+    table.add_column("file", no_wrap=True)
     for name in ("rows", "bytes"):
         table.add_column(name, justify="right")
     table.add_column("rotated by")
     for file, manifest in files.items():
-        facts = manifest or {}
-        table.add_row(
-            Text(str(file.relative_to(root))), *(str(facts.get(key, "?")) for key in ("rows", "bytes", "reason"))
-        )
+        facts = [str((manifest or {}).get(key, "?")) for key in ("rows", "bytes", "reason")]
+        table.add_row(Text(str(file.relative_to(root))), *facts)
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=Text(title), title_justify="left", title_style="bold cyan", box=SIMPLE_HEAD, header_style="dim")
 
 
 def _mark(good: bool) -> Text:  # noqa: FBT001 - the only thing it shows

@@ -4,7 +4,9 @@ It owns the record: transactions are added when their last reply is decided, bef
 client does with a reply happens after the record has it.
 """
 
+import argparse
 import json
+import signal
 import threading
 from collections import Counter
 from dataclasses import asdict
@@ -135,10 +137,10 @@ class _Conversation(SMTP):
 
 
 class Sink(Controller):
-    """The sink on a free port of 127.0.0.1, in a thread of its own."""
+    """The sink, in a thread of its own."""
 
-    def __init__(self, port: int, record: Path | None = None) -> None:
-        super().__init__(handler=None, hostname="127.0.0.1", port=port, ready_timeout=READY_SECONDS)
+    def __init__(self, port: int, record: Path | None = None, host: str = "127.0.0.1") -> None:
+        super().__init__(handler=None, hostname=host, port=port, ready_timeout=READY_SECONDS)
         self.record = Record(record)
 
     def factory(self) -> SMTP:
@@ -151,3 +153,21 @@ class Sink(Controller):
 
     def __exit__(self, *_: object) -> None:
         self.stop(no_assert=True)
+
+
+def main() -> None:
+    """Run a sink until SIGTERM or SIGINT, as the demo of compose.yaml does."""
+    parser = argparse.ArgumentParser(prog="python -m haraka.demo.sink", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=2525)
+    parser.add_argument("--record", type=Path, help="one line of JSON for each transaction is appended here")
+    options = parser.parse_args()
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    with Sink(options.port, options.record, options.host):
+        print(f"sink.ready address={options.host}:{options.port}", flush=True)
+        signal.sigwait(signals)
+
+
+if __name__ == "__main__":
+    main()

@@ -26,10 +26,13 @@ _RCPTS: Final = {
     "5xx-at-the-dot": ("reject-dot.1@blue.test", "accept.1@blue.test"),
     "connection-refused": (f"accept.1@{CLOSED_DOMAIN}", f"accept.2@{CLOSED_DOMAIN}"),
     "connection-dropped": ("drop-1.1@blue.test",),
-    "garbage": ("garbage.1@blue.test",),
+    "garbage-at-rcpt": ("garbage.1@blue.test",),
     "garbage-at-the-dot": ("garbage-dot.1@blue.test", "accept.1@blue.test"),
     "header": ("accept.1@blue.test", "defer-1.1@blue.test", "reject.1@green.test"),
+    "double-bounce": ("reject.1@blue.test",),
 }
+#: Who sends it, where it is not the scenario's name: this one's mailbox refuses the bounce message.
+_ORIGS: Final = {"double-bounce": f"reject.double@{SENDER_DOMAIN}"}
 
 #: The header as it is sent, and as a column must show it: unfolded, each TAB a space.
 FOLDED: Final = f"{HEADER}: spring\tsale\r\n\t2026,\r\n  all  shops"
@@ -37,7 +40,7 @@ UNFOLDED: Final = "spring sale 2026,  all  shops"
 
 MESSAGES: Final = {
     name: Message(
-        orig=f"{name}@{SENDER_DOMAIN}",
+        orig=_ORIGS.get(name, f"{name}@{SENDER_DOMAIN}"),
         rcpts=rcpts,
         helo=f"{name}.{SENDER_DOMAIN}",
         headers=(FOLDED,) if name == "header" else (),

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import pytest
-from conftest import SETUPS, Run
-from scenarios import BOUND_IP, HEADER, MESSAGES, UNFOLDED
 
 from haraka.demo.accounting import compared
+from tests.haraka.runs import SETUPS, Run
+from tests.haraka.scenarios import BOUND_IP, HEADER, MESSAGES, UNFOLDED
 
 pytestmark = pytest.mark.haraka
 
@@ -55,7 +55,14 @@ def test_senders_get_exactly_one_bounce_message_for_each_bounce(run_of: RunOf, s
     }
     assert len(dsns) == len(bounced)
     assert run.expectation.dsns_too_many == 0
-    assert all(b"Final-Recipient:" in dsn.content for dsn in dsns)
+    assert all(b"Final-Recipient:" in dsn.content for dsn in dsns if dsn.verdict)
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_a_refused_bounce_message_is_a_bounce_of_the_null_sender_and_the_end(run_of: RunOf, setup: str) -> None:
+    run = run_of(setup)
+    orig = MESSAGES["double-bounce"].orig
+    assert [(row["type"], row["orig"]) for row in run.rows if row["rcpt"] == orig] == [("b", "-")]
 
 
 @pytest.mark.parametrize("setup", SETUPS)
@@ -72,7 +79,7 @@ def test_the_source_address_is_the_one_that_the_sink_saw(run_of: RunOf, setup: s
 @pytest.mark.parametrize("setup", SETUPS)
 def test_the_destination_of_what_the_sink_answered_is_the_sink(run_of: RunOf, setup: str) -> None:
     run = run_of(setup)
-    for scenario in ("one-accepted", "5xx-at-rcpt", "4xx-then-accepted", "5xx-at-data", "garbage"):
+    for scenario in ("one-accepted", "5xx-at-rcpt", "4xx-then-accepted", "5xx-at-data", "garbage-at-rcpt"):
         for row in run.rows_of(scenario):
             assert (row["destIp"], row["dlvDestinationPort"]) == ("127.0.0.1", str(run.sink_port)), row
             assert row["dlvType"] == "smtp"
@@ -120,9 +127,9 @@ def test_attempts_count_up_to_the_acceptance_or_the_bounce(default: Run) -> None
 
 
 def test_garbage_with_tabs_and_line_ends_is_one_value(default: Run) -> None:
-    (row,) = default.rows_of("garbage")
+    (row,) = default.rows_of("garbage-at-rcpt")
     assert row["type"] == "b"
-    said = "500 Unrecognized response from upstream server: garbage for <garbage.1@blue.test>"
+    said = "550 Unrecognized response from upstream server: garbage for <garbage.1@blue.test>"
     assert " ".join(row["dsnMsg"].split()) == said
     assert not any(row["rcpt"] == "forged@row.test" for row in default.rows)
 
