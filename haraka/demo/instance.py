@@ -18,6 +18,7 @@ NODE_MODULES: Final = HERE / "node_modules"
 PLUGIN: Final = "accounting-stream"
 #: Haraka's own files that it does not do without (`haraka -i` copies them): the greeting, the text of bounce messages.
 DEFAULTS: Final = ("connection.ini", "outbound.bounce_message")
+STOP_SECONDS: Final = 5.0
 READY: Final = "Plugin is Ready!"
 
 
@@ -93,9 +94,10 @@ class Instance:
             raise
 
     def stop(self) -> None:
-        """Stop it the way that lets plugins shut down; the queue stays."""
+        """Stop it the way that lets plugins shut down, or kill it when that takes too long; the queue stays."""
         if self._process is not None:
-            self._process.stop(signal.SIGINT)  # Haraka has no handler of its own for SIGTERM
+            # Haraka has no handler for SIGTERM; and with mail under way its graceful stop takes up to a minute.
+            self._process.stop(signal.SIGINT, STOP_SECONDS)
             self._process = None
 
     def check(self) -> None:

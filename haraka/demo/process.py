@@ -55,13 +55,13 @@ class Process:
             tail = "\n".join(self.logged().splitlines()[-TAIL_LINES:])
             raise ProcessDiedError(f"{self.name} ended with code {code}; {self.log} ends in:\n{tail}")
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, patience_seconds: float = STOP_SECONDS) -> int:
         """Ask it to stop, wait, kill what is left of its group; return its exit code."""
         try:
             if self._child.poll() is None:
                 self._child.send_signal(how)
             with suppress(subprocess.TimeoutExpired):
-                self._child.wait(STOP_SECONDS)
+                self._child.wait(patience_seconds)
         finally:
             self.kill()
         return self._child.returncode
