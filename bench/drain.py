@@ -13,8 +13,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
-import redis
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -43,7 +43,7 @@ def event(number: int) -> bytes:
     return json.dumps([document], separators=(",", ":")).encode()
 
 
-def fill(client: redis.Redis, entries: int) -> None:
+def fill(client: Any, entries: int) -> None:
     """Publish the entries, one event each."""
     pipeline = client.pipeline(transaction=False)
     for number in track(range(entries), description="filling the stream"):
@@ -54,7 +54,7 @@ def fill(client: redis.Redis, entries: int) -> None:
     pipeline.execute()
 
 
-def reset(client: redis.Redis) -> None:
+def reset(client: Any) -> None:
     """Put the group back to the beginning, as if nothing had ever been read."""
     client.delete(KEYS.owners, KEYS.records, KEYS.ledger, KEYS.epoch, KEYS.dead, KEYS.lease("bench-1"))
     for event_type in TYPES:
@@ -64,7 +64,7 @@ def reset(client: redis.Redis) -> None:
         client.xgroup_create(key, GROUP, "0", mkstream=True)
 
 
-def set_appendonly(client: redis.Redis, setting: str) -> None:
+def set_appendonly(client: Any, setting: str) -> None:
     """Configure the server's persistence and wait until a rewrite that this starts is over."""
     client.config_set("appendonly", "no" if setting == "no" else "yes")
     if setting != "no":
@@ -75,13 +75,13 @@ def set_appendonly(client: redis.Redis, setting: str) -> None:
         time.sleep(0.1)
 
 
-def server_cpu(client: redis.Redis) -> float:
+def server_cpu(client: Any) -> float:
     """Return the seconds of CPU that the server has used."""
     info = client.info("cpu")
     return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
 
-def drain(client: redis.Redis, reader: str, url: str, entries: int, directory: Path) -> dict[str, float]:
+def drain(client: Any, reader: str, url: str, entries: int, directory: Path) -> dict[str, float]:
     """Run one reader over the whole stream; returns its figures."""
     reset(client)
     before = server_cpu(client)

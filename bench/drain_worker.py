@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.figures import Figures
 from config.loader import load
-from worker.cli import build_worker
+from worker.assembly import build_worker
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ XREADGROUP, msgspec, join, write, XACK. It does less: no fsync, no commit record
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import redis
@@ -21,7 +22,7 @@ def main() -> None:
     """Drain as many events as the stream holds, and report."""
     url, partition, events, directory = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
     key = Keys.of(partition).streams["delivered"]
-    client = redis.Redis.from_url(url, protocol=2, socket_timeout=60)
+    client: Any = redis.Redis.from_url(url, protocol=2, socket_timeout=60)
     decoder = msgspec.json.Decoder(list[AnyEvent])
     directory.mkdir(parents=True)
     done = 0

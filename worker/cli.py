@@ -5,7 +5,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -16,18 +15,13 @@ from rich.console import Console
 
 from config.loader import Loaded, check, load
 from config.problem import ConfigError
-from schemas.catalogue import header_of, is_custom
 from worker import __version__, log, status
-from worker.archive import Writer
-from worker.batch import BatchSize, Renderer
-from worker.directory import Directory
+from worker.assembly import build_worker
 from worker.errors import AccountingError, ExitCode
-from worker.files import Files
 from worker.log import event
 from worker.loop import Worker
 from worker.server import BundledServer
 from worker.settings import Settings
-from worker.stream import Stream
 from worker.stream.inspection import inspect
 from worker.stream.link import connector
 
@@ -123,24 +117,6 @@ def _server_url(settings: Settings) -> Iterator[str]:
         yield server.url
     finally:
         server.stop()
-
-
-def build_worker(settings: Settings, url: str) -> Worker:
-    """Put a worker together."""
-    name, archiving = settings.worker.name, settings.rotation.archiving
-    directory = Directory(settings.directory, settings.names, name, archiving=archiving)
-    renderer = Renderer(settings.rows)
-    writer = Writer(consumer=name, directory=directory.id, version=__version__)
-    files = Files(directory, renderer, writer, archiving=archiving, now=lambda: datetime.now(UTC))
-    columns = {column for names in settings.rows.columns.values() for column in names}
-    return Worker(
-        Stream(settings.stream, name, url=url, wanted=sorted(header_of(name) for name in columns if is_custom(name))),
-        files,
-        renderer,
-        settings.rotation,
-        directory_id=directory.id,
-        size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
-    )
 
 
 def _stop_on_signals(worker: Worker) -> None:

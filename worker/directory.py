@@ -48,7 +48,9 @@ class ConsumerLock:
 
     def release(self) -> None:
         """Give the lock up; death does it too."""
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def _directory_id(path: Path) -> str:

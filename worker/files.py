@@ -98,7 +98,7 @@ class Files:
     # Recovery: steps 3 to 5 and 10
 
     def adopt(self, record: Record) -> Record:
-        """Make the files what a record says: seal `closing`, cut the open ones. Returns the record without what is done.
+        """Make the files what a record says: seal `closing`, cut the open ones. Returns what then still holds.
 
         Held files that the record does not name were linked but never acknowledged; they hold a header and are
         unlinked.
@@ -169,6 +169,7 @@ class Files:
             file.close()
         self._held.clear()
         self.open.clear()
+        self._directory.release()
 
 
 def require_open(files: Files, event_types: set[str]) -> None:

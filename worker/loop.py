@@ -92,9 +92,13 @@ class Worker:
             if sound:
                 self._close()
         finally:
-            self._schedule.stop()
-            self._files.release()
-            self._stream.close()
+            self.release()
+
+    def release(self) -> None:
+        """Give up locks, timers and connection as they are, as the death of the process would."""
+        self._schedule.stop()
+        self._files.release()
+        self._stream.close()
 
     # Batch: steps 7, 8 and 15
 

@@ -1,5 +1,6 @@
 """Redis streams: the only package that knows redis-py."""
 
+from worker.stream.link import Connector
 from worker.stream.stream import Entries, Registration, Stream
 
-__all__ = ["Entries", "Registration", "Stream"]
+__all__ = ["Connector", "Entries", "Registration", "Stream"]

@@ -26,6 +26,10 @@ class RedisConnection(Protocol):
     def read_response(self) -> Any: ...  # noqa: ANN401, D102
 
 
+class Refused(StreamUnavailable):
+    """The server answered a request with an error."""
+
+
 Connector = Callable[[], RedisConnection]
 
 
@@ -89,11 +93,16 @@ class Link:
             raise StreamUnavailable(_describe(error)) from error
 
     def receive(self) -> Any:  # noqa: ANN401
-        """Return the next reply, as Redis sent it: bytes, integers, None and lists of them."""
+        """Return the next reply, as Redis sent it: bytes, integers, None and lists of them.
+
+        Raises Refused for an error reply; the connection can be used on.
+        """
         if self._connection is None:
             raise StreamUnavailable("not connected")
         try:
             return self._connection.read_response()
+        except redis.ResponseError as error:
+            raise Refused(_describe(error)) from error
         except (redis.RedisError, OSError) as error:
             self.close()
             raise StreamUnavailable(_describe(error)) from error
@@ -106,4 +115,4 @@ class Link:
 
 def _describe(error: BaseException) -> str:
     text = str(error)
-    return text if type(error) is redis.ResponseError else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, redis.ResponseError) else f"{type(error).__name__}: {text}"

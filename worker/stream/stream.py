@@ -19,7 +19,7 @@ from worker.errors import Behind, Fenced, NameTaken, ServerRefused, StreamUnavai
 from worker.records import Record
 from worker.settings import StreamSettings
 from worker.stream.keys import COUNTERS, GROUP, PLACEHOLDER, Keys
-from worker.stream.link import Connector, Link, connector
+from worker.stream.link import Connector, Link, Refused, connector
 
 Entries = dict[str, list[RawEntry]]
 
@@ -107,17 +107,19 @@ class Stream:
             )
         try:
             self._link.call("XGROUP", "CREATE", key, GROUP, "0", "MKSTREAM")
-        except StreamUnavailable as error:
+        except Refused as error:
             if "BUSYGROUP" not in str(error):  # another worker was quicker
                 raise
-            self._link.open()
 
     def check_server(self) -> list[str]:
         """Look at the server's settings; returns warnings.
 
         Raises ServerRefused for an eviction policy that deletes streams.
         """
-        info = _info(self._link.call("INFO", "memory")) | _info(self._link.call("INFO", "persistence"))
+        try:
+            info = _info(self._link.call("INFO", "memory")) | _info(self._link.call("INFO", "persistence"))
+        except Refused as error:
+            return [f"eviction policy and appendonly could not be checked: {error}"]
         policy = info.get("maxmemory_policy", "noeviction")
         if policy.startswith("allkeys-"):
             message = f"eviction policy {policy} deletes whole streams; expected noeviction or a volatile-* policy"

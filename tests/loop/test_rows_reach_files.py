@@ -1,0 +1,177 @@
+"""The good way: events become rows, files are born, rotated, sealed and archived."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from schemas.events import TYPES
+from tests.loop.conftest import Lab
+from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
+from tests.support.workers import drain, settings
+from worker.directory import Directory
+from worker.errors import Locked
+
+
+def expected(lab: Lab) -> Counter[str]:
+    return Counter(
+        rcpt["rcpt"]
+        for events in lab.publisher.published.values()
+        for event in events
+        for rcpt in event["rcpts"]  # type: ignore[attr-defined]
+    )
+
+
+def test_each_recipient_of_every_type_gets_one_row(lab: Lab) -> None:
+    lab.publisher.publish_some(12, per_batch=3, recipients=2)
+    worker = lab.worker()
+    drain(worker, 36)
+    assert recipients_in(lab.path) == expected(lab)
+    assert lab.pending() == 0
+    assert (lab.ledger("events"), lab.ledger("rows"), lab.ledger("published")) == (36, 72, 36)
+
+
+def test_a_start_makes_three_files_with_their_header(lab: Lab) -> None:
+    lab.worker()
+    for event_type in TYPES:
+        [file] = data_files(lab.path, event_type)
+        assert file.read_text().startswith("type\ttimeLogged\ttimeQueued\trcpt\t")
+        assert file.read_text().count("\n") == 1
+
+
+def test_a_stop_archives_files_with_rows_and_unlinks_those_without(lab: Lab) -> None:
+    lab.publisher.publish_some(1)
+    worker = lab.worker()
+    drain(worker, 1)
+    lab.stop(worker)
+    [file] = data_files(lab.path, "delivered")
+    assert file.parent.name == "archive"
+    assert check_manifest(file).reason == "stop"
+    assert data_files(lab.path, "deferred") == data_files(lab.path, "bounce") == []
+    assert not lab.client.exists(lab.keys.lease("worker-1"))
+
+
+def test_without_archiving_a_stop_seals_in_place(lab: Lab) -> None:
+    lab.configure("rotation", archiving=False)
+    lab.publisher.publish_some(1)
+    worker = lab.worker()
+    drain(worker, 1)
+    lab.stop(worker)
+    [file] = data_files(lab.path, "delivered")
+    assert file.parent.name == "delivered"
+    check_manifest(file)
+
+
+def test_a_start_after_a_kill_seals_what_was_open_and_makes_new_files(lab: Lab) -> None:
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    lab.die(worker)
+    lab.worker()
+    for event_type in TYPES:
+        [archived] = sealed_files(lab.path, event_type)
+        assert check_manifest(archived).reason == "start"
+        assert len(data_files(lab.path, event_type)) == 2
+    assert recipients_in(lab.path) == expected(lab)
+
+
+def test_files_that_reach_max_size_are_archived_and_no_row_is_lost_between_two_files(lab: Lab) -> None:
+    lab.configure("rotation", max_size_bytes=1_000)
+    lab.publisher.publish_some(90)
+    worker = lab.worker()
+    drain(worker, 90)
+    assert recipients_in(lab.path) == expected(lab)
+    for event_type in TYPES:
+        manifests = [check_manifest(file) for file in sealed_files(lab.path, event_type)]
+        assert len(manifests) == 2
+        assert {manifest.reason for manifest in manifests} == {"size"}
+        assert all(1_000 <= manifest.bytes < 3_000 for manifest in manifests)
+
+
+def test_a_file_as_old_as_the_interval_is_archived_with_the_next_batch(lab: Lab) -> None:
+    lab.publisher.publish_some(1)
+    worker = lab.worker()
+    drain(worker, 1)
+    assert sealed_files(lab.path, "delivered") == []
+    lab.clock.now += 86_400
+    lab.publisher.publish_some(1)  # a deferral: the delivered file is due all the same
+    drain(worker, 2)
+    [archived] = sealed_files(lab.path, "delivered")
+    assert check_manifest(archived).reason == "interval"
+
+
+def test_a_file_without_rows_is_never_archived(lab: Lab) -> None:
+    worker = lab.worker()
+    before = data_files(lab.path, "bounce")
+    lab.clock.now += 1_000_000
+    lab.publisher.publish_some(1)
+    drain(worker, 1)
+    assert data_files(lab.path, "bounce") == before
+
+
+def test_without_archiving_neither_size_nor_interval_rotates(lab: Lab) -> None:
+    lab.configure("rotation", archiving=False, max_size_bytes=100, interval_seconds=1)
+    worker = lab.worker()
+    lab.clock.now += 1_000
+    lab.publisher.publish_some(30)
+    drain(worker, 30)
+    assert [len(data_files(lab.path, event_type)) for event_type in TYPES] == [1, 1, 1]
+
+
+def test_a_manifest_tells_rows_ids_and_times_of_its_file(lab: Lab) -> None:
+    lab.publisher.publish_some(9, per_batch=2)
+    worker = lab.worker()
+    drain(worker, 18)
+    lab.stop(worker)
+    [file] = sealed_files(lab.path, "delivered")
+    manifest = check_manifest(file)
+    entries = lab.client.xrange(lab.keys.streams["delivered"])
+    assert (manifest.first_id, manifest.last_id) == (entries[0][0].decode(), entries[-1][0].decode())
+    assert (manifest.first_time_ms, manifest.last_time_ms) == (1_795_373_309_671, 1_795_373_309_671 + 13)
+    assert manifest.columns == list(rows_of(file)[0])
+    assert (manifest.writer, manifest.type) == ("worker-1", "delivered")
+
+
+def test_a_second_process_of_the_same_name_in_the_same_directory_is_refused_with_the_pid_of_the_first(lab: Lab) -> None:
+    lab.worker()
+    configured = settings(lab.path)
+    with pytest.raises(Locked, match=r"worker-1 is already at work here, in process \d+"):
+        Directory(configured.directory, configured.names, "worker-1", archiving=True)
+
+
+def test_two_workers_of_different_names_share_a_directory_without_sharing_files(lab: Lab) -> None:
+    first = lab.worker()
+    second = lab.worker(settings(lab.path, name="worker-2"))
+    lab.publisher.publish_some(200)
+    while first.totals.events + second.totals.events < 200:
+        first.step()
+        second.step()
+    assert recipients_in(lab.path) == expected(lab)
+    assert second.totals.events > 0
+    assert first.totals.events > 0
+
+
+def test_foreign_files_in_the_directory_are_left_as_they_are(lab: Lab) -> None:
+    foreign = lab.path / "delivered" / "d.2017-06-16-125059.tsv"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"old plugin's\r\n")
+    lab.stop(lab.worker())
+    assert foreign.read_bytes() == b"old plugin's\r\n"
+
+
+def test_the_wanted_headers_are_told_to_the_plugins(lab: Lab) -> None:
+    columns = {**lab.settings.rows.columns, "bounce": ("rcpt", "custom_X-Campaign")}
+    lab.configure("rows", columns=columns)
+    lab.worker()
+    assert b"x-campaign" in lab.client.smembers(lab.keys.wanted)
+
+
+def test_archived_files_stand_in_the_archive_with_their_manifest_and_nowhere_else(lab: Lab) -> None:
+    lab.configure("rotation", max_size_bytes=200)
+    lab.publisher.publish_some(30)
+    worker = lab.worker()
+    drain(worker, 30)
+    location: Path = lab.path / "delivered"
+    visible = [file for file in location.iterdir() if file.is_file() and not file.name.startswith(".")]
+    assert len(visible) == 1
+    assert {file.suffix for file in (location / "archive").iterdir()} == {".tsv", ".json"}

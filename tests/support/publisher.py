@@ -1,0 +1,49 @@
+"""Publishing through the real publish script of the Haraka plugin."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from schemas.events import TYPES
+from tests.support.events import encode, make_event
+from worker.stream.keys import Keys
+
+_SCRIPT = Path(__file__).resolve().parents[2] / "haraka" / "plugin" / "lib" / "publish.lua"
+
+
+class Publisher:
+    """One producer, as a process of Haraka is one; remembers what it published."""
+
+    def __init__(self, client: Any, partition: str, name: str = "mx1-test") -> None:
+        self._client = client
+        keys = Keys.of(partition)
+        self._keys = [keys.producers, keys.ledger, *keys.streams.values()]
+        self._sha: Any = client.script_load(_SCRIPT.read_text())
+        self._name = name
+        self._seq = 0
+        self.published: dict[str, list[dict[str, object]]] = {event_type: [] for event_type in TYPES}
+
+    def publish(self, events: dict[str, list[dict[str, object]]]) -> None:
+        """Publish one batch: an entry for each type in it."""
+        self._seq += 1
+        arguments: list[object] = [self._name, self._seq, ""]
+        for event_type, batch in events.items():
+            arguments += (event_type, len(batch), encode(batch))
+            self.published[event_type] += batch
+        reply: Any = self._client.evalsha(self._sha, len(self._keys), *self._keys, *arguments)
+        assert reply == [b"OK"]
+
+    def publish_some(self, batches: int, *, per_batch: int = 1, recipients: int = 1) -> None:
+        """Publish batches of the three types in turn."""
+        for _ in range(batches):
+            event_type = TYPES[self._seq % len(TYPES)]
+            first = sum(map(len, self.published.values()))
+            events = [make_event(event_type, first + i, recipients=recipients) for i in range(per_batch)]
+            self.publish({event_type: events})
+
+    def counts(self) -> dict[str, int]:
+        """Return how many events of each type were published."""
+        counts: dict[str, int] = defaultdict(int)
+        for event_type, events in self.published.items():
+            counts[event_type] = len(events)
+        return counts

@@ -1,0 +1,37 @@
+"""Putting a worker together from its settings."""
+
+from datetime import UTC, datetime
+
+from schemas.catalogue import header_of, is_custom
+from worker import __version__
+from worker.archive import Writer
+from worker.batch import BatchSize, Renderer
+from worker.directory import Directory
+from worker.files import Files
+from worker.loop import Pauses, Worker
+from worker.settings import Settings
+from worker.stream import Connector, Stream
+
+
+def build_worker(
+    settings: Settings, url: str, *, connect: Connector | None = None, pauses: Pauses | None = None
+) -> Worker:
+    """Return a worker that holds its consumer's lock; raises Locked or DiskTrouble.
+
+    `connect` overrides how connections are opened, `pauses` the clock that the loop waits by.
+    """
+    name, archiving = settings.worker.name, settings.rotation.archiving
+    directory = Directory(settings.directory, settings.names, name, archiving=archiving)
+    renderer = Renderer(settings.rows)
+    writer = Writer(consumer=name, directory=directory.id, version=__version__)
+    columns = {column for names in settings.rows.columns.values() for column in names}
+    wanted = sorted(header_of(column) for column in columns if is_custom(column))
+    return Worker(
+        Stream(settings.stream, name, url=url, wanted=wanted, connect=connect),
+        Files(directory, renderer, writer, archiving=archiving, now=lambda: datetime.now(UTC)),
+        renderer,
+        settings.rotation,
+        directory_id=directory.id,
+        size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
+        pauses=pauses,
+    )
