@@ -41,7 +41,7 @@ exports.load_accounting_ini = function () {
   if (!this.accounting || JSON.stringify(previous) === JSON.stringify(settings)) return
   const retired = this.accounting
   this.accounting = this.new_accounting()
-  retired.close()
+  retired.retire().catch((error) => this.logerror(error.message))
 }
 
 exports.new_accounting = function () {

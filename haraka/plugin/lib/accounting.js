@@ -6,23 +6,28 @@
 const { randomBytes } = require('node:crypto')
 const path = require('node:path')
 
+const { Claims } = require('./claims')
 const { Counters } = require('./counters')
 const { Courier } = require('./courier')
 const { names } = require('./headers')
-const { ofPartition, partitionOf } = require('./keys')
+const { ofPartition, ofTag, partitionOf } = require('./keys')
 const { Publisher } = require('./publisher')
 const { Ring } = require('./ring')
 const { Spool } = require('./spool')
+const { SpoolHome } = require('./spool_home')
 
 const WANTED_MS = 30_000
 const FIRST_WANTED_MS = 100
 const REPORT_MS = 60_000
+const CLAIM_MS = 30_000
 
 class Accounting {
   #settings
   #log
   #partitions
   #wanted
+  #home
+  #claims
   #timers = []
   #counters = new Counters()
 
@@ -33,8 +38,14 @@ class Accounting {
     this.#wanted = settings.headers
     // A producer is a process, not a node: its numbers begin at 1 and mean nothing to another.
     const boot = randomBytes(6).toString('hex')
-    const dir = path.resolve(home, settings.spool_dir)
-    this.#partitions = Array.from({ length: settings.partitions }, (_, i) => this.#partition(i, boot, dir))
+    this.#home = new SpoolHome(path.resolve(home, settings.spool_dir), boot)
+    this.#claims = new Claims({
+      home: this.#home,
+      courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),
+      counters: this.#counters,
+      log,
+    })
+    this.#partitions = Array.from({ length: settings.partitions }, (_, i) => this.#partition(i, boot))
   }
 
   /** Names of the headers to keep: those of the own ini and those that the workers' columns want. */
@@ -46,11 +57,17 @@ class Accounting {
     return this.#counters
   }
 
+  /** Whether every partition has a connection. */
+  get isUp() {
+    return this.#partitions.every(({ courier }) => courier.isUp)
+  }
+
   /** Connect, and begin to look after things now and then. */
   start() {
     for (const { courier } of this.#partitions) courier.connect()
     this.#later(() => this.#readWanted(), FIRST_WANTED_MS, WANTED_MS)
     this.#later(() => this.#report(), REPORT_MS, REPORT_MS)
+    this.#later(() => this.#claims.look(), 0, CLAIM_MS)
   }
 
   /** Publish an event; `done` is called when it is safe, see Publisher.add. */
@@ -58,13 +75,20 @@ class Accounting {
     this.#partitions[partitionOf(jobId, this.#partitions.length)].publisher.add(type, body, done)
   }
 
+  /** Bring or spool what is there. Events that still come are spooled, for the next process to bring. */
   async close() {
     for (const timer of this.#timers) clearTimeout(timer)
     await this.#report()
-    await Promise.all(this.#partitions.map(({ publisher }) => publisher.close()))
+    await Promise.all([this.#claims.close(), ...this.#partitions.map(({ publisher }) => publisher.close())])
   }
 
-  #partition(index, boot, dir) {
+  /** Close for good: nothing comes any more, and what is on disk is left to whoever claims it. */
+  async retire() {
+    await this.close()
+    await this.#home.close()
+  }
+
+  #partition(index, boot) {
     const settings = this.#settings
     const log = this.#log
     const keys = ofPartition(settings.key, index, settings.partitions)
@@ -73,9 +97,10 @@ class Accounting {
     const ring = new Ring(settings.ring_max_mb * 1e6, settings.ring_seconds * 1000)
     const courier = new Courier({ redis: settings.redis, keys, ring, log })
     const spool = new Spool({
-      dir,
-      name: `${boot}~${producer}`,
+      home: this.#home,
+      name: producer,
       tag: keys.tag,
+      elsewhere: () => this.#claims.bytes / settings.partitions,
       maxBytes: (settings.spool_max_mb * 1e6) / settings.partitions,
       fsync: settings.spool_fsync,
     })

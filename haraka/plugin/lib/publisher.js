@@ -99,8 +99,8 @@ class Publisher {
     }
     this.#acknowledged = hand.batch.seq
     this.#countPublished(hand.batch, performance.now() - hand.sentAt)
-    // It can be on disk by now; then the drain passes it over.
-    if (this.#inHand === hand && !this.#keeping) this.#inHand = undefined
+    // It can be on disk by now, or will be in a moment; then the drain passes it over.
+    if (this.#inHand === hand) this.#inHand = undefined
     release(hand.events)
     this.#turn()
   }
@@ -126,6 +126,8 @@ class Publisher {
       if (!(await this.#store(this.#inHand))) break
     }
     this.#keeping = false
+    // A write that took so long that its batch went directly meanwhile: its record is still to be passed over.
+    if (!this.#spooling && !this.#spool.isEmpty) this.#spoolFrom('late record')
   }
 
   async #store(hand) {
@@ -135,7 +137,7 @@ class Publisher {
       this.#stuck(error)
       return false
     }
-    this.#inHand = undefined
+    if (this.#inHand === hand) this.#inHand = undefined
     this.#counters.spooled += hand.batch.events
     release(hand.events)
     return true
@@ -193,11 +195,14 @@ class Publisher {
     return true
   }
 
-  /** Nothing on disk: direct again. A record that is just being written is waited for first, and no other begun. */
+  /**
+   * Nothing on disk: direct again. A record that is just being written is waited for first, and no other begun; but a
+   * disk that hangs must not keep batches from a server that is there.
+   */
   async #finish() {
     this.#caughtUp = true
-    await this.#keeper
-    if (!this.#caughtUp || this.#keeping || !this.#spool.isEmpty) return false
+    await Promise.race([this.#keeper, pause(this.#settings.spool_after_ms)])
+    if (!this.#caughtUp || !this.#spool.isEmpty) return false
     this.#caughtUp = this.#full = this.#saidFull = this.#spooling = false
     // A batch that the disk did not take still comes before all others.
     if (this.#inHand) this.#attempt = this.#send(this.#inHand)

@@ -3,7 +3,6 @@
 // The spool of one publisher: batches that wait on disk while Redis does not take them, in the order of their numbers.
 // A chain of files, so that room comes back while it is drained. What is here survives the process (see claims.js).
 
-const { mkdir } = require('node:fs/promises')
 const path = require('node:path')
 
 const { SpoolFile } = require('./spool_file')
@@ -18,9 +17,10 @@ class SpoolFull extends Error {
 }
 
 class Spool {
-  #dir
+  #home
   #name
   #tag
+  #elsewhere
   #maxBytes
   #fileBytes
   #fsync
@@ -30,9 +30,10 @@ class Spool {
   #broken = false
   #position = new Map() // batch -> [file, end], of those read and not yet drained
 
-  /** name: begins with the id of the process that holds the files (claims.js). */
-  constructor({ dir, name, tag, maxBytes, fsync, fileBytes = FILE_BYTES }) {
-    this.#dir = dir
+  /** home: the directory of this process (spool_home.js); name: the producer's; elsewhere: bytes that count as well. */
+  constructor({ home, name, tag, maxBytes, fsync, elsewhere = () => 0, fileBytes = FILE_BYTES }) {
+    this.#home = home
+    this.#elsewhere = elsewhere
     this.#name = name
     this.#tag = tag
     this.#maxBytes = maxBytes
@@ -52,7 +53,8 @@ class Spool {
   /** Returns when the batch is as safe as the settings say. */
   async append(batch) {
     const record = encode(batch, this.#tag)
-    if (this.bytes + record.length > this.#maxBytes) throw new SpoolFull('no room in the spool')
+    if (this.bytes + this.#elsewhere() + record.length > this.#maxBytes)
+      throw new SpoolFull('no room in the spool')
     this.#appending = true
     try {
       const file = await this.#fileFor(record.length)
@@ -103,8 +105,9 @@ class Spool {
   async #fileFor(bytes) {
     const last = this.#files.at(-1)
     if (last && !this.#broken && last.size + bytes <= this.#fileBytes) return last
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 })
-    const file = await SpoolFile.create(path.join(this.#dir, `${this.#name}~${++this.#made}${SUFFIX}`))
+    const file = await SpoolFile.create(
+      path.join(await this.#home.dir(), `${this.#name}~${++this.#made}${SUFFIX}`),
+    )
     this.#files.push(file)
     return file
   }

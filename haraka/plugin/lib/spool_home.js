@@ -1,0 +1,156 @@
+'use strict'
+
+// The directory of one process below spool_dir, and the proof that the process is alive: a Unix socket in it that listens.
+// The kernel refuses connections as soon as the process is gone, and at no other time; process ids lie across containers,
+// and a stopped process would let any heartbeat run out.
+//
+//   <spool_dir>/.<id>/           being made: not looked at by others
+//   <spool_dir>/<id>/            of process <id>
+//   <spool_dir>/<claimer>~<id>/  of a process that died, claimed by another (claims.js)
+//
+// The directory is what is claimed, by one rename: never one file without those that come before it.
+
+const { mkdir, open, readdir, rename, rm, rmdir, stat } = require('node:fs/promises')
+const net = require('node:net')
+const path = require('node:path')
+
+const SOCKET = 'alive'
+const MAX_SOCKET_PATH = 100
+const ABANDONED_MS = 3_600_000
+
+/** A path below `dir` that is short enough for a socket's address. */
+async function withSocketPath(dir, use) {
+  const plain = path.join(dir, SOCKET)
+  if (Buffer.byteLength(plain) <= MAX_SOCKET_PATH) return use(plain)
+  const handle = await open(dir, 'r')
+  try {
+    return await use(`/proc/self/fd/${handle.fd}/${SOCKET}`)
+  } finally {
+    await handle.close()
+  }
+}
+
+function listen(server, socketPath) {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    // exclusive: in a worker process the master would listen in its place, and outlive it.
+    server.listen({ path: socketPath, exclusive: true }, resolve)
+  })
+}
+
+function connects(socketPath) {
+  return new Promise((resolve) => {
+    const socket = net.connect(socketPath)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    // A full backlog (EAGAIN) or a missing permission is no proof of death.
+    socket.once('error', ({ code }) => resolve(code !== 'ECONNREFUSED' && code !== 'ENOENT'))
+  })
+}
+
+class SpoolHome {
+  #root
+  #id
+  #server
+  #dir
+  #making
+
+  constructor(root, id) {
+    this.#root = root
+    this.#id = id
+  }
+
+  get id() {
+    return this.#id
+  }
+
+  get root() {
+    return this.#root
+  }
+
+  /** The directory, made if it is not there (any more). */
+  async dir() {
+    if (this.#dir && (await exists(this.#dir))) return this.#dir
+    this.#making ??= this.#make().finally(() => {
+      this.#making = undefined
+    })
+    return this.#making
+  }
+
+  async #make() {
+    this.#server?.close()
+    const hidden = path.join(this.#root, `.${this.#id}`)
+    await mkdir(hidden, { recursive: true, mode: 0o700 })
+    this.#server = net.createServer((socket) => socket.destroy()).unref()
+    await withSocketPath(hidden, (socketPath) => listen(this.#server, socketPath))
+    const dir = path.join(this.#root, this.#id)
+    await rename(hidden, dir)
+    this.#dir = dir
+    return dir
+  }
+
+  /** Nobody is here any more; what is left in the directory is for others to claim. */
+  async close() {
+    const dir = this.#dir
+    this.#dir = undefined
+    if (!dir) return
+    await new Promise((resolve) => this.#server.close(resolve))
+    await rm(path.join(dir, SOCKET), { force: true })
+    await rmdir(dir).catch(ignoreNotEmpty)
+  }
+}
+
+async function exists(dir) {
+  return stat(dir).then(
+    () => true,
+    () => false,
+  )
+}
+
+function ignoreNotEmpty(error) {
+  if (error.code !== 'ENOTEMPTY' && error.code !== 'ENOENT') throw error
+}
+
+async function isAlive(root, holder) {
+  const dir = path.join(root, holder)
+  return (await exists(dir)) && withSocketPath(dir, connects)
+}
+
+/** Directories of dead processes, now renamed to `<id>~<origin>`, and those that `id` claimed before: their paths. */
+async function claim(root, id) {
+  const names = await readdir(root).catch(() => [])
+  const mine = []
+  for (const name of names) {
+    const [holder, origin = holder] = name.split('~')
+    if (name.startsWith('.')) await clearAbandoned(path.join(root, name))
+    else if (holder === id && origin !== id) mine.push(path.join(root, name))
+    else if (holder !== id && !(await isAlive(root, holder))) {
+      const target = path.join(root, `${id}~${origin}`)
+      // Whoever renames it first has it.
+      if (await renamed(path.join(root, name), target)) mine.push(target)
+    }
+  }
+  return mine
+}
+
+async function renamed(from, to) {
+  try {
+    await rename(from, to)
+    return true
+  } catch (error) {
+    if (error.code === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** A process that died while it made its directory left no batches in it. */
+async function clearAbandoned(dir) {
+  const found = await stat(dir).catch(() => undefined)
+  if (!found || Date.now() - found.mtimeMs < ABANDONED_MS) return
+  await rm(path.join(dir, SOCKET), { force: true })
+  await rmdir(dir).catch(ignoreNotEmpty)
+}
+
+module.exports = { SpoolHome, claim, SOCKET }

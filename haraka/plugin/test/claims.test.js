@@ -1,0 +1,246 @@
+'use strict'
+
+// What a process leaves on disk when it dies is brought by another one.
+
+const assert = require('node:assert/strict')
+const { fork } = require('node:child_process')
+const { once } = require('node:events')
+const { appendFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } = require('node:fs')
+const path = require('node:path')
+const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
+
+const { SpoolHome, claim } = require('../lib/spool_home')
+const { Proxy } = require('./support/proxy')
+const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
+const { eventsOf, ledgerOf } = require('./support/streams')
+const { Valkey } = require('./support/valkey')
+
+const OPTIONS = { spool_after_ms: 50, redis: { timeout_ms: 500 } }
+
+describe('batches of a dead process', () => {
+  let valkey, proxy, home
+  const children = []
+  const running = []
+
+  before(async () => {
+    valkey = await Valkey.start()
+  })
+  after(() => valkey.stop())
+  beforeEach(async () => {
+    await valkey.with((command) => command('FLUSHALL'))
+    proxy = await Proxy.start(valkey.port)
+    home = temporaryDirectory()
+  })
+  afterEach(async () => {
+    for (const child of children.splice(0)) child.kill('SIGKILL')
+    await Promise.all(running.splice(0).map(({ accounting }) => accounting.retire()))
+    await proxy.stop()
+    home.remove()
+  })
+
+  async function child() {
+    const forked = fork(path.join(__dirname, 'support', 'dying.js'), [
+      proxy.port,
+      home.dir,
+      JSON.stringify(OPTIONS),
+    ])
+    children.push(forked)
+    await once(forked, 'message')
+    return forked
+  }
+  async function add(forked, events) {
+    forked.send({ events })
+    await once(forked, 'message')
+  }
+  async function kill(forked) {
+    forked.kill('SIGKILL')
+    await once(forked, 'exit')
+  }
+  function successor(options = {}) {
+    const started = start(proxy.port, home.dir, { ...OPTIONS, ...options })
+    running.push(started)
+    return started
+  }
+  const root = () => path.join(home.dir, 'accounting_spool')
+  const spooled = () => readdirSync(root(), { recursive: true }).filter((name) => name.endsWith('.spool'))
+  const inStreams = async () => recipients(await eventsOf(valkey))
+  const drained = () => until(() => spooled().length === 0)
+
+  /** A dead process that left `events` events in one spool file, `batches` batches at least. */
+  async function leftBehind(events = 30) {
+    proxy.mode = 'refuse'
+    const forked = await child()
+    for (let i = 0; i < 3; i++) await add(forked, events / 3)
+    await kill(forked)
+    const [file] = spooled()
+    return path.join(root(), file)
+  }
+
+  test('are brought by the next one, each event once, and their files removed', async () => {
+    await leftBehind(30)
+    proxy.mode = 'pass'
+    successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(30))
+    await until(() => readdirSync(root()).length === 1, 3000)
+  })
+
+  test('that had arrived already are duplicates, not doubled', async () => {
+    proxy.mode = 'swallow'
+    const forked = await child()
+    await until(() => proxy.connections > 0)
+    await add(forked, 10)
+    await until(async () => (await inStreams()).length > 0)
+    await kill(forked)
+    proxy.mode = 'pass'
+    successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(10))
+    assert.ok((await ledgerOf(valkey))['delivered:duplicates'] > 0)
+  })
+
+  test('are brought although the server does not know the producer any more', async () => {
+    proxy.mode = 'pass'
+    const forked = await child()
+    await add(forked, 5)
+    await until(async () => (await inStreams()).length === 5)
+    proxy.mode = 'refuse'
+    proxy.reset()
+    await add(forked, 5)
+    await kill(forked)
+    await valkey.with((command) => command('DEL', '{haraka:accounting}:producers'))
+    proxy.mode = 'pass'
+    const haraka = successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(10))
+    assert.equal(haraka.lines.warn.filter((line) => line.startsWith('gap ')).length, 1)
+  })
+
+  test('are left alone while their process lives, even when it is stopped', async () => {
+    proxy.mode = 'refuse'
+    const forked = await child()
+    await add(forked, 5)
+    forked.kill('SIGSTOP')
+    const before = spooled()
+    const haraka = successor()
+    await haraka.add(1)
+    await sleep(200)
+    assert.deepEqual(
+      spooled().filter((name) => before.includes(name)),
+      before,
+    )
+    forked.kill('SIGCONT')
+  })
+
+  test('are claimed again when their claimer dies too', async () => {
+    await leftBehind(30)
+    const claimer = await child()
+    await until(() => readdirSync(root()).some((name) => name.includes('~')))
+    await kill(claimer)
+    proxy.mode = 'pass'
+    successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(30))
+  })
+
+  test('are claimed by one of several that come at once', async () => {
+    await leftBehind(30)
+    proxy.mode = 'pass'
+    for (let i = 0; i < 4; i++) successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(30))
+    assert.equal((await ledgerOf(valkey))['delivered:duplicates'], undefined)
+  })
+
+  test('are brought without a torn last record, which is reported', async () => {
+    const file = await leftBehind(30)
+    appendFileSync(file, readFileSync(file).subarray(0, 200))
+    proxy.mode = 'pass'
+    const haraka = successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(30))
+    assert.match(haraka.lines.warn.join('\n'), /torn last record .* 200 bytes skipped/)
+  })
+
+  test('are brought up to a damaged record, and the rest is kept', async () => {
+    const file = await leftBehind(30)
+    const bytes = readFileSync(file)
+    bytes[bytes.length - 20] ^= 1
+    writeFileSync(file, bytes)
+    proxy.mode = 'pass'
+    const haraka = successor()
+    await drained()
+    const events = await inStreams()
+    assert.ok(events.length >= 1 && events.length < 30, `${events.length} events`)
+    assert.match(haraka.lines.error.join('\n'), /damaged bytes .*\.spool\.damaged/)
+    assert.equal(
+      readdirSync(root(), { recursive: true }).filter((name) => name.endsWith('.damaged')).length,
+      1,
+    )
+  })
+
+  test('are brought in the order of their files, the tenth after the ninth', async () => {
+    const file = await leftBehind(30)
+    const bytes = readFileSync(file, 'latin1')
+    const records = bytes.split(/(?<=\n)(?=\["mx1-)/)
+    const dir = path.dirname(file)
+    const producer = path.basename(file).split('~')[0]
+    writeFileSync(file, '')
+    for (const [i, record] of records.entries()) {
+      writeFileSync(path.join(dir, `${producer}~${9 + i}.spool`), Buffer.from(record, 'latin1'))
+    }
+    assert.ok(records.length > 1)
+    proxy.mode = 'pass'
+    successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(30))
+  })
+})
+
+describe('the directory of a process', () => {
+  let home
+  beforeEach(() => {
+    home = temporaryDirectory()
+  })
+  afterEach(() => home.remove())
+
+  test('is not claimed while its process lives, and is as soon as it has closed it', async () => {
+    const living = new SpoolHome(home.dir, 'aaa')
+    writeFileSync(path.join(await living.dir(), 'p~1.spool'), 'x')
+    assert.deepEqual(await claim(home.dir, 'bbb'), [])
+    await living.close()
+    assert.deepEqual(await claim(home.dir, 'bbb'), [path.join(home.dir, 'bbb~aaa')])
+  })
+
+  test('is gone when it is closed empty', async () => {
+    const living = new SpoolHome(home.dir, 'aaa')
+    await living.dir()
+    await living.close()
+    assert.deepEqual(readdirSync(home.dir), [])
+  })
+
+  test('is made again when somebody removed it', async () => {
+    const living = new SpoolHome(path.join(home.dir, 'spool'), 'aaa')
+    await living.dir()
+    rmSync(path.join(home.dir, 'spool'), { recursive: true })
+    mkdirSync(path.join(home.dir, 'spool'))
+    assert.equal(readdirSync(await living.dir()).length, 1)
+    assert.deepEqual(await claim(path.join(home.dir, 'spool'), 'bbb'), [])
+    await living.close()
+  })
+
+  test('works below a path that is too long for a socket', async () => {
+    const deep = path.join(home.dir, 'd'.repeat(120))
+    const living = new SpoolHome(deep, 'aaa')
+    writeFileSync(path.join(await living.dir(), 'p~1.spool'), 'x')
+    assert.deepEqual(await claim(deep, 'bbb'), [])
+    await living.close()
+    assert.equal((await claim(deep, 'bbb')).length, 1)
+  })
+
+  test("that is being made is nobody's to claim", async () => {
+    mkdirSync(path.join(home.dir, '.ccc'))
+    assert.deepEqual(await claim(home.dir, 'bbb'), [])
+    assert.deepEqual(readdirSync(home.dir), ['.ccc'])
+  })
+})

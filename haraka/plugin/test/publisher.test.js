@@ -1,0 +1,212 @@
+'use strict'
+
+// The publisher against a real server, with a network in between that has faults.
+
+const assert = require('node:assert/strict')
+const { readdirSync } = require('node:fs')
+const path = require('node:path')
+const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
+
+const { Proxy } = require('./support/proxy')
+const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
+const { eventsOf, ledgerOf } = require('./support/streams')
+const { Valkey } = require('./support/valkey')
+
+describe('the publisher', () => {
+  let valkey, proxy, home
+  const running = []
+
+  before(async () => {
+    valkey = await Valkey.start()
+  })
+  after(() => valkey.stop())
+  beforeEach(async () => {
+    await valkey.with((command) => command('FLUSHALL'))
+    proxy = await Proxy.start(valkey.port)
+    home = temporaryDirectory()
+  })
+  afterEach(async () => {
+    proxy.mode = 'pass'
+    await Promise.all(running.splice(0).map(({ accounting }) => accounting.close()))
+    await proxy.stop()
+    home.remove()
+  })
+
+  function process_(options = {}) {
+    const started = start(proxy.port, home.dir, {
+      redis: { timeout_ms: 600, ...options.redis },
+      ...options,
+      spool_after_ms: 50,
+    })
+    running.push(started)
+    return started
+  }
+  async function connected(options) {
+    const started = process_(options)
+    await until(() => started.accounting.isUp)
+    await started.add(1)
+    assert.deepEqual(await inStreams(), expected(1))
+    return started
+  }
+  const inStreams = async () => recipients(await eventsOf(valkey))
+  const allOf = (n, ms) => until(async () => (await inStreams()).length >= n, ms)
+  const spooled = () => {
+    const root = path.join(home.dir, 'accounting_spool')
+    return readdirSync(root, { recursive: true }).filter((name) => name.endsWith('.spool'))
+  }
+
+  test('has every event in the stream when its hook is let go', async () => {
+    const haraka = await connected()
+    await haraka.add(50)
+    await haraka.add(50, 'bounce')
+    assert.deepEqual(await inStreams(), expected(101))
+    assert.equal(haraka.accounting.counters.spooled, 0)
+  })
+
+  test('gives each event an id of producer, number and index that no other has', async () => {
+    const haraka = await connected({ batch_max_events: 7 })
+    await Promise.all([haraka.add(40), haraka.add(40, 'deferred'), haraka.add(40, 'bounce')])
+    const ids = Object.values(await eventsOf(valkey))
+      .flat()
+      .map(({ eventId }) => eventId)
+    assert.equal(new Set(ids).size, 121)
+    for (const id of ids) assert.match(id, /^mx1-[0-9a-f]{12}:\d+:[0-6]$/)
+  })
+
+  test('sends what arrives while a batch is on its way as the next one', async () => {
+    const haraka = await connected()
+    await haraka.add(200)
+    const entries = await valkey.with((command) => command('XLEN', '{haraka:accounting}:delivered'))
+    assert.equal(entries, 3, 'the first alone, one that went at once, and all that came meanwhile')
+  })
+
+  test('adds nothing twice when replies are swallowed after the script ran', async () => {
+    const haraka = await connected()
+    proxy.mode = 'swallow'
+    await haraka.add(20)
+    assert.equal(spooled().length, 1, 'safe on disk meanwhile')
+    await until(async () => (await inStreams()).length > 1)
+    proxy.mode = 'pass'
+    await haraka.add(20)
+    await allOf(41)
+    assert.deepEqual(await inStreams(), expected(41))
+    assert.ok((await ledgerOf(valkey))['delivered:duplicates'] > 0, 'the batch was sent again')
+  })
+
+  test('adds nothing twice when the connection is reset after the script ran', async () => {
+    const haraka = await connected()
+    for (let i = 0; i < 5; i++) {
+      proxy.reset({ afterRequest: true })
+      await haraka.add(10)
+    }
+    await allOf(51)
+    assert.deepEqual(await inStreams(), expected(51))
+  })
+
+  test('lets hooks go soon while the server stalls, and brings the events in order afterwards', async () => {
+    const haraka = await connected()
+    proxy.mode = 'stall'
+    const begin = Date.now()
+    for (let i = 0; i < 10; i++) await haraka.add(10)
+    assert.ok(Date.now() - begin < 2000, 'events of the outage wait for the disk only')
+    proxy.mode = 'pass'
+    await haraka.add(1)
+    await allOf(102)
+    const { delivered } = await eventsOf(valkey)
+    const numbers = delivered.map(({ eventId }) => Number(eventId.split(':')[1]))
+    assert.deepEqual(
+      numbers,
+      numbers.toSorted((a, b) => a - b),
+    )
+    assert.deepEqual(await inStreams(), expected(102))
+  })
+
+  test('goes back to publishing directly once the spool is drained, and removes its files', async () => {
+    const haraka = await connected()
+    proxy.mode = 'stall'
+    await haraka.add(30)
+    proxy.mode = 'pass'
+    await allOf(31)
+    await until(() => spooled().length === 0)
+    const { spooled: before } = haraka.accounting.counters
+    await haraka.add(30)
+    assert.equal(haraka.accounting.counters.spooled, before)
+    assert.deepEqual(await inStreams(), expected(61))
+  })
+
+  test('starts without a server, and brings the events when there is one', async () => {
+    proxy.mode = 'refuse'
+    const haraka = process_()
+    await haraka.add(25)
+    assert.deepEqual(await inStreams(), [])
+    proxy.mode = 'pass'
+    await allOf(25)
+    assert.deepEqual(await inStreams(), expected(25))
+  })
+
+  test('keeps publishing what comes while the spool is drained', async () => {
+    const haraka = await connected()
+    proxy.mode = 'stall'
+    const during = Array.from({ length: 100 }, () => sleep(Math.random() * 300).then(() => haraka.add(5)))
+    await sleep(150)
+    proxy.mode = 'pass'
+    await Promise.all(during)
+    await allOf(501)
+    assert.deepEqual(await inStreams(), expected(501))
+  })
+
+  test('is refused by a full server and brings everything when it has room', async () => {
+    const haraka = await connected()
+    await valkey.with((command) => command('CONFIG', 'SET', 'maxmemory', 1))
+    try {
+      await haraka.add(20)
+      assert.equal((await inStreams()).length, 1)
+    } finally {
+      await valkey.with((command) => command('CONFIG', 'SET', 'maxmemory', 0))
+    }
+    await allOf(21)
+    assert.deepEqual(await inStreams(), expected(21))
+  })
+
+  test('loads its script again when the server forgot it', async () => {
+    const haraka = await connected()
+    await valkey.with((command) => command('SCRIPT', 'FLUSH'))
+    await haraka.add(3)
+    assert.deepEqual(await inStreams(), expected(4))
+    assert.equal(haraka.accounting.counters.spooled, 0)
+  })
+
+  test('sends again what the server lost after it had acknowledged it', async () => {
+    const haraka = await connected()
+    for (let i = 0; i < 5; i++) await haraka.add(10)
+    await valkey.with((command) => command('FLUSHALL'))
+    await haraka.add(1)
+    assert.deepEqual(await inStreams(), expected(52))
+    assert.equal(haraka.lines.warn.filter((line) => line.startsWith('gap ')).length, 1)
+  })
+
+  test('reports as a gap what the server lost and the ring no longer holds', async () => {
+    const haraka = await connected({ ring_seconds: 0 })
+    await haraka.add(10)
+    await haraka.add(5, 'bounce')
+    await sleep(5)
+    await valkey.with((command) => command('FLUSHALL'))
+    await haraka.add(2)
+    await haraka.add(2)
+    const ledger = await ledgerOf(valkey)
+    assert.equal(ledger['delivered:gap'], 11)
+    assert.equal(ledger['bounce:gap'], 5)
+    assert.equal((await inStreams()).length, 4)
+  })
+
+  test('lets hooks go after max_hold_ms when neither server nor disk answers, and keeps the events', async () => {
+    const haraka = await connected({ max_hold_ms: 100, spool_dir: path.join(__filename, 'spool') })
+    proxy.mode = 'stall'
+    const begin = Date.now()
+    await haraka.add(1)
+    assert.ok(Date.now() - begin <= 150, `${Date.now() - begin} ms`)
+    assert.equal(haraka.accounting.counters.unsafe, 1)
+    proxy.mode = 'pass'
+    await allOf(2)
+  })
+})
