@@ -6,6 +6,7 @@ the stream again, registers, and lets the record say what ran.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import resources
 from typing import NamedTuple
 
@@ -74,15 +75,24 @@ class Stream:
         self._link.close()
 
     def _set_up(self) -> None:
-        """Create what is missing; changes nothing that exists (design section 3, placeholders)."""
+        """Create what is missing; changes nothing that exists (design section 3, placeholders).
+
+        Looks before it writes: a server at maxmemory refuses even writes that would change nothing, and must still
+        be drained.
+        """
         keys = self.keys
-        for event_type in TYPES:
-            for counter in COUNTERS:
-                self._link.call("HSETNX", keys.ledger, f"{event_type}:{counter}", 0)
-        self._link.call("SETNX", keys.epoch, 0)
+        counters = [f"{event_type}:{counter}" for event_type in TYPES for counter in COUNTERS]
+        for counter, value in zip(counters, self._link.call("HMGET", keys.ledger, *counters), strict=True):
+            if value is None:
+                self._link.call("HSETNX", keys.ledger, counter, 0)
+        if not self._link.call("EXISTS", keys.epoch):
+            self._link.call("SETNX", keys.epoch, 0)
         for key in (keys.producers, keys.owners, keys.records):
-            self._link.call("HSETNX", key, PLACEHOLDER, "")
-        self._link.call("SADD", keys.wanted, PLACEHOLDER, *self._wanted)
+            if not self._link.call("EXISTS", key):
+                self._link.call("HSETNX", key, PLACEHOLDER, "")
+        for header in (PLACEHOLDER, *self._wanted):
+            if not self._link.call("SISMEMBER", keys.wanted, header):
+                self._link.call("SADD", keys.wanted, header)
         if not self._link.call("EXISTS", keys.dead):
             self._link.call("XGROUP", "CREATE", keys.dead, GROUP, "$", "MKSTREAM")
             self._link.call("XGROUP", "DESTROY", keys.dead, GROUP)
@@ -204,8 +214,12 @@ class Stream:
 
     def renew_lease(self) -> None:
         """Say that this consumer is alive, though nothing was to commit."""
+        key, lease_ms = self.keys.lease(self._consumer), self._settings.lease_seconds * 1000
+        if self._link.call("PEXPIRE", key, lease_ms):
+            return
         epoch = self._registered[1] if self._registered else b""
-        self._link.call("SET", self.keys.lease(self._consumer), epoch, "PX", self._settings.lease_seconds * 1000)
+        with suppress(Refused):  # at maxmemory; the next commit sets it
+            self._link.call("SET", key, epoch, "PX", lease_ms)
 
     def release_lease(self) -> None:
         """Let others take over at once."""

@@ -1,0 +1,71 @@
+# Everything here sets up what it needs: a virtual environment in .venv, npm packages in haraka/*/node_modules.
+# PYTHON chooses the interpreter (3.11 or later).
+
+PYTHON ?= python3
+BIN := .venv/bin
+VENV := .venv/.installed
+PLUGIN := haraka/plugin/node_modules/.installed
+DEMO := haraka/demo/node_modules/.installed
+PYTEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock bench clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV) $(PLUGIN) $(DEMO) ## Install what development, tests and the demo need
+
+$(VENV): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+haraka/%/node_modules/.installed: haraka/%/package.json haraka/%/package-lock.json
+	cd haraka/$* && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+run: $(VENV) ## Start the bundled Valkey and a worker; Ctrl-C stops both
+	@$(BIN)/haraka-accounting work
+
+demo: $(VENV) $(PLUGIN) $(DEMO) ## Send 300 messages through a real Haraka and compare the files with what the sink answered
+	@$(BIN)/python -m haraka.demo
+
+test: test-plugin test-python ## Run every test: plugin, unit, loop, crash, server, Haraka
+
+test-plugin: $(VENV) $(PLUGIN)
+	cd haraka/plugin && npm test --silent
+
+test-python: $(VENV) $(PLUGIN) $(DEMO)
+	$(BIN)/pytest $(PYTEST_FLAGS)
+
+lint: $(VENV) $(PLUGIN) ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd haraka/plugin && npm run --silent lint
+
+check: lint test ## What CI runs
+
+format: $(VENV) $(PLUGIN) ## Format the code
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+	cd haraka/plugin && npm run --silent format
+
+schemas: $(VENV) ## Write what is made from the code: JSON Schema, field catalogue, default ini, configuration reference
+	$(BIN)/python -m schemas
+	$(BIN)/python -m config
+
+lock: $(VENV) ## Lock the requirements anew, with hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml -o requirements/app.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --group dev -o requirements/dev.txt
+
+bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop
+	$(BIN)/python -m bench.drain
+
+clean: ## Remove what set-up and demo made
+	rm -rf .venv haraka/*/node_modules .demo

@@ -1,0 +1,148 @@
+"""The command `haraka-accounting` as processes, with the bundled server and with a given one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from schemas.events import TYPES
+from tests.support.files import data_files, recipients_in
+from tests.support.publisher import Publisher
+from tests.support.servers import RealValkey, WorkerProcess, free_port, wait_until
+from tests.support.workers import PARTITION
+from worker.errors import ExitCode, ServerNotStarted
+from worker.server import BundledServer
+from worker.settings import ServerSettings
+
+
+def run(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "worker", *arguments], cwd=cwd, env={**os.environ, **environ},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def write_ini(tmp_path: Path, text: str = "") -> Path:
+    ini = tmp_path / "accounting_files.ini"
+    ini.write_text(f"path={tmp_path}/files\n{text}")
+    return ini
+
+
+def test_a_worker_started_stopped_and_started_again_has_written_each_row_once(
+    valkey: RealValkey, tmp_path: Path
+) -> None:
+    worker = WorkerProcess(write_ini(tmp_path, "archiving=true\n"), valkey.url)
+    publisher = Publisher(valkey.client(), PARTITION)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        publisher.publish_some(30, per_batch=2)
+        worker.start()
+        wait_until(lambda: sum(recipients_in(tmp_path / "files").values()) >= sum(publisher.counts().values()), "rows")
+        assert worker.stop(number) == 0
+    assert set(recipients_in(tmp_path / "files").values()) == {1}
+    assert all(file.parent.name == "archive" for name in TYPES for file in data_files(tmp_path / "files", name))
+
+
+def test_status_tells_what_is_unread_pending_committed_and_open(valkey: RealValkey, tmp_path: Path) -> None:
+    ini = write_ini(tmp_path)
+    client = valkey.client()
+    publisher = Publisher(client, PARTITION)
+    worker = WorkerProcess(ini, valkey.url)
+    worker.start()
+    publisher.publish_some(3, per_batch=5)
+    wait_until(lambda: sum(recipients_in(tmp_path / "files").values()) == 15, "rows")
+    assert worker.stop() == 0
+    publisher.publish_some(6, per_batch=4)
+    client.xreadgroup("accounting", "someone", {"{haraka:accounting}:bounce": ">"}, count=1)
+    result = run("status", "--json", "--redis", valkey.url, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    status: dict[str, Any] = json.loads(result.stdout)
+    assert status["types"]["delivered"]["unread"] == {"entries": 2, "events": 8}
+    assert status["types"]["bounce"]["unread"] == {"entries": 1, "events": 4}
+    assert status["types"]["bounce"]["pending"] == {"entries": 1, "events": 4}
+    assert status["types"]["delivered"]["ledger"]["rows"] == 5
+    assert status["types"]["delivered"]["ledger"]["published"] == 13
+    assert [(consumer["name"], consumer["alive"]) for consumer in status["consumers"]] == [("worker-1", False)]
+    shown = run("status", "--redis", valkey.url, cwd=tmp_path)
+    assert "unread events" in shown.stdout
+    assert "worker-1" in shown.stdout
+
+
+def test_without_a_url_a_bundled_server_is_started_named_and_stopped(tmp_path: Path) -> None:
+    port = free_port()
+    worker = WorkerProcess(write_ini(tmp_path, f"[server]\nport={port}\ndirectory={tmp_path}/valkey\n"), None)
+    worker.start()
+    assert f"server.ready url=redis://127.0.0.1:{port}/0" in worker.log()
+    assert worker.stop() == 0
+    server = BundledServer(ServerSettings(directory=tmp_path / "valkey", port=port))
+    server.start()  # the lock is free again, so the child is gone
+    assert server.is_mine
+    server.stop()
+
+
+def test_trap_27_a_second_worker_attaches_to_the_running_server_of_the_directory(tmp_path: Path) -> None:
+    directory = tmp_path / "valkey"
+    first = BundledServer(ServerSettings(directory=directory, port=free_port()))
+    first.start()
+    second = BundledServer(ServerSettings(directory=directory, port=free_port()))
+    second.start()
+    assert (second.url, second.is_mine) == (first.url, False)
+    second.stop()
+    client = redis.Redis.from_url(first.url)
+    assert client.ping()
+    client.close()
+    first.stop()
+
+
+def test_a_port_that_another_program_has_is_named(tmp_path: Path, valkey: RealValkey) -> None:
+    server = BundledServer(ServerSettings(directory=tmp_path / "other", port=valkey.settings.port))
+    with pytest.raises(ServerNotStarted, match=f"port {valkey.settings.port} is taken"):
+        server.start()
+
+
+def test_a_second_process_of_a_name_ends_with_its_own_exit_code_and_names_the_first(
+    valkey: RealValkey, tmp_path: Path
+) -> None:
+    ini = write_ini(tmp_path)
+    worker = WorkerProcess(ini, valkey.url)
+    worker.start()
+    result = run("work", "--config", str(ini), "--redis", valkey.url, "--name", "worker-1", cwd=tmp_path)
+    assert result.returncode == ExitCode.LOCKED
+    assert f"in process {worker.process.pid}" in result.stderr
+    assert worker.stop() == 0
+
+
+def test_configuration_problems_are_all_told_at_once_with_file_and_line(tmp_path: Path) -> None:
+    ini = tmp_path / "bad.ini"
+    ini.write_text("pth=/x\narchive_interval=-1\n[fields]\nbounce=type,bouncecat\n")
+    checked = run("config", "check", str(ini), cwd=tmp_path)
+    assert checked.returncode == ExitCode.CONFIGURATION
+    for line, text in ((1, "path"), (2, "archive_interval"), (4, "bounceCat")):
+        assert any(f"{ini}:{line}" in each and text in each for each in checked.stdout.splitlines()), checked.stdout
+    started = run("work", cwd=tmp_path, ACCOUNTING_CONFIG=str(ini))
+    assert started.returncode == ExitCode.CONFIGURATION
+    assert "bounceCat" in started.stderr
+
+
+def test_a_good_configuration_is_called_ok(tmp_path: Path) -> None:
+    checked = run("config", "check", str(write_ini(tmp_path)), cwd=tmp_path)
+    assert (checked.returncode, checked.stdout.splitlines()[-1].endswith("ok")) == (0, True)
+
+
+def test_options_come_from_the_environment(valkey: RealValkey, tmp_path: Path) -> None:
+    ini = write_ini(tmp_path, "[worker]\nname=of-the-ini\n")
+    environ = {"ACCOUNTING_CONFIG": str(ini), "ACCOUNTING_REDIS_URL": valkey.url, "ACCOUNTING_NAME": "of-the-env"}
+    process = subprocess.Popen([sys.executable, "-m", "worker", "work"], env={**os.environ, **environ})
+    wait_until((tmp_path / "files" / ".of-the-env.lock").exists, "the lock of the consumer")
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+
+
+def test_help_names_every_command() -> None:
+    result = run("--help", cwd=Path.cwd())
+    assert all(command in result.stdout for command in ("work", "status", "config"))

@@ -1,0 +1,109 @@
+"""Real servers and real worker processes: started here, stopped here, waited for by condition."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis
+
+from worker.server import BundledServer
+from worker.settings import ServerSettings
+
+PATIENCE_SECONDS = 90.0
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for a condition; fail with what did not come about."""
+    end = time.monotonic() + patience_seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {patience_seconds:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+class RealValkey:
+    """A real server with its data in a directory of the test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.settings = ServerSettings(directory=directory, port=free_port())
+        self._server = BundledServer(self.settings)
+
+    @property
+    def url(self) -> str:
+        """Return its URL."""
+        return self._server.url
+
+    def client(self) -> Any:
+        """Return a client of redis-py."""
+        return redis.Redis.from_url(self.url, protocol=2, socket_timeout=30)
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.stop()
+
+
+class WorkerProcess:
+    """`haraka-accounting work` as a process of its own, logging to a file."""
+
+    def __init__(self, ini: Path, url: str | None, name: str = "worker-1") -> None:
+        self._log = ini.with_name(f"{name}.log")
+        self._ini = ini
+        self._arguments = ["--config", str(ini), "--name", name, *(["--redis", url] if url else [])]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._read_from = 0
+
+    def start(self, *, ready: bool = True) -> None:
+        """Start it, and wait until it says that it is ready."""
+        self._read_from = self._log.stat().st_size if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker", "work", *self._arguments], stderr=log, stdout=log
+            )
+        if ready:
+            wait_until(lambda: "worker.ready" in self.log() or not self.is_alive(), "worker.ready")
+            assert self.is_alive(), self.log()
+
+    def log(self) -> str:
+        """Return what it has logged since its last start."""
+        with self._log.open("rb") as log:
+            log.seek(self._read_from)
+            return log.read().decode()
+
+    def is_alive(self) -> bool:
+        """Tell whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """Return the process."""
+        assert self._process is not None
+        return self._process
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        if self.is_alive():
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_SECONDS)
