@@ -20,6 +20,7 @@ PLUGIN: Final = "accounting-stream"
 DEFAULTS: Final = ("connection.ini", "outbound.bounce_message")
 STOP_SECONDS: Final = 5.0
 READY: Final = "Plugin is Ready!"
+LISTENING: Final = "[server] Listening on"  # once for each process that takes mail
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,16 @@ class Instance:
         (self.directory / "node_modules").symlink_to(NODE_MODULES)
 
     def start(self) -> None:
-        """Start it and return once it takes mail and every one of its processes has the accounting plugin ready."""
+        """Start it and return once it takes mail and every one of its processes does."""
         haraka = NODE_MODULES / "Haraka" / "bin" / "haraka"
         argv = ("node", haraka, "-c", self.directory)
         self._process = process = Process("Haraka", argv, self.directory / "haraka.log")
-        ready = max(1, self.settings.nodes or 0)
+        processes = max(1, self.settings.nodes or 1)
         try:
-            process.wait_until(lambda: process.logged().count(READY) >= ready, f"“{READY}”")
+            process.wait_until(lambda: READY in process.logged(), f"“{READY}”")
+            process.wait_until(
+                lambda: process.logged().count(LISTENING) >= processes, f"{processes} listening processes"
+            )
             process.wait_until(lambda: answers_smtp(self.settings.smtp_port), "the greeting")
         except BaseException:
             self.stop()

@@ -1,11 +1,18 @@
-"""Waiting for conditions, never for times."""
+"""Waiting for conditions, never for times; and ports."""
 
+import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 POLL_SECONDS = 0.05
+#: Below what kernels use for outgoing connections (32768 and up on Linux).
+FIRST_PORT, PORTS = 20_000, 12_000
+
+_given: set[int] = set()
+_given_lock = threading.Lock()
 
 
 class WaitTimeoutError(Exception):
@@ -22,10 +29,18 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float 
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of 127.0.0.1 that nobody listens on, and that is not given out again.
+
+    Not one that the kernel chooses: those it also gives to outgoing connections, of which there are many here, so
+    that such a port can be taken by the time its server starts.
+    """
+    while True:
+        port = FIRST_PORT + secrets.randbelow(PORTS)
+        with _given_lock, closing(socket.socket()) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def answers_smtp(port: int) -> bool:

@@ -26,7 +26,7 @@ def npm_packages() -> None:
 
 
 @pytest.fixture(scope="session")
-def futures(npm_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[Run]]]:  # noqa: ARG001
+def futures(npm_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[Run]]]:
     with ThreadPoolExecutor(len(SETUPS)) as pool:
         yield {
             name: pool.submit(carry_out, tmp_path_factory.mktemp("lab"), setup, restart=name == "restart")
