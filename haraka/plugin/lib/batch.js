@@ -7,7 +7,7 @@ const { HEAD } = require('./event')
 const { TYPES } = require('./keys')
 
 class Batch {
-  /** parts: [{type, count, json}] in the order of TYPES, without empty ones. */
+  /** parts: [{type, count, json: bytes}] in the order of TYPES, without empty ones. */
   constructor(producer, seq, parts) {
     this.producer = producer
     this.seq = seq
@@ -29,17 +29,16 @@ class Batch {
 /** Form a batch of events [{type, body}]; here each gets its id: producer, number of the batch, index in it. */
 function form(producer, seq, events) {
   const id = `${producer}:${seq}:`
-  const json = { delivered: '', deferred: '', bounce: '' }
-  const count = { delivered: 0, deferred: 0, bounce: 0 }
+  const pieces = { delivered: [], deferred: [], bounce: [] }
   for (let index = 0; index < events.length; index++) {
     const { type, body } = events[index]
-    json[type] += `${count[type]++ === 0 ? '[' : ','}${HEAD[type]}${id}${index}",${body}`
+    pieces[type].push(HEAD[type], id, index, '",', body, ',')
   }
-  const parts = TYPES.filter((type) => count[type] > 0).map((type) => ({
-    type,
-    count: count[type],
-    json: `${json[type]}]`,
-  }))
+  const parts = TYPES.filter((type) => pieces[type].length > 0).map((type) => {
+    const list = pieces[type]
+    list[list.length - 1] = ']'
+    return { type, count: list.length / 6, json: Buffer.from(`[${list.join('')}`) }
+  })
   return new Batch(producer, seq, parts)
 }
 

@@ -8,7 +8,7 @@
 const net = require('node:net')
 
 const failure = require('./failure')
-const { quoted } = require('./text')
+const { bounded, needsEscape } = require('./text')
 
 const VERSION = 1
 const head = (tag) => `{"type":"${tag}","v":${VERSION},"eventId":"`
@@ -23,20 +23,31 @@ const TRANSIENT = '4'
 const PERMANENT = '5'
 const MAX_INSTANT = 253_370_764_800_000
 
-/** ',"name":"value"' or nothing. */
-function text(name, value) {
-  const json = quoted(value)
-  return json === '' ? '' : `,"${name}":${json}`
+// The pieces of the body that is being built. Joined, they are one flat string; added up, they would be a tree of some
+// sixty strings that lives as long as the event waits, and keeps the garbage collector busy with it.
+let pieces = []
+
+/** A value as it stands between quotes, with the closing one; '' where there is no value. */
+function closed(value) {
+  const text = bounded(value)
+  if (text === '') return ''
+  return needsEscape(text) ? JSON.stringify(text.toWellFormed()).slice(1) : `${text}"`
 }
 
-/** ',"name":number' or nothing where it is no whole number in range. */
-function whole(name, value, max = Number.MAX_SAFE_INTEGER) {
+/** key: ',"name":"' */
+function text(key, value) {
+  const found = closed(value)
+  if (found !== '') pieces.push(key, found)
+}
+
+/** A whole number; key: ',"name":' */
+function whole(key, value, max = Number.MAX_SAFE_INTEGER) {
   const number = Math.trunc(Number(value ?? NaN))
-  return number >= 0 && number <= max ? `,"${name}":${number}` : ''
+  if (number >= 0 && number <= max) pieces.push(key, number)
 }
 
-function flag(name, value) {
-  return typeof value === 'boolean' ? `,"${name}":${value}` : ''
+function flag(key, value) {
+  if (typeof value === 'boolean') pieces.push(key, value)
 }
 
 /** An envelope address as it was given, without angle brackets. */
@@ -47,119 +58,122 @@ function bare(address) {
 }
 
 function custom(headers) {
-  let json = ''
+  let before = ',"custom":{'
   for (const name in headers) {
-    const value = quoted(headers[name])
-    if (value !== '') json += `${json === '' ? '' : ','}${JSON.stringify(name)}:${value}`
+    const value = closed(headers[name])
+    if (value === '') continue
+    pieces.push(before, JSON.stringify(name), ':"', value)
+    before = ','
   }
-  return json === '' ? '' : `,"custom":{${json}}`
+  if (before === ',') pieces.push('}')
 }
 
 /** Host name of a destination, preferring the one that DNS was asked for to the address that came back. */
 function mxName(mx) {
-  if (!mx) return undefined
   return net.isIP(mx.exchange ?? '') && mx.from_dns && !net.isIP(mx.from_dns) ? mx.from_dns : mx.exchange
 }
 
-function destination({ ip, host, port, protocol }) {
-  return (
-    (net.isIP(ip ?? '') ? text('destIp', ip) : '') +
-    text('dsnMta', host) +
-    text('dlvType', protocol) +
-    whole('dlvDestinationPort', port, 65535)
-  )
+function destination(ip, host, port, lmtp) {
+  if (net.isIP(ip ?? '')) text(',"destIp":"', ip)
+  text(',"dsnMta":"', host)
+  pieces.push(lmtp ? ',"dlvType":"lmtp"' : ',"dlvType":"smtp"')
+  whole(',"dlvDestinationPort":', port, 65535)
 }
 
-function ofMx(mx) {
-  if (!mx) return ''
-  const protocol = mx.using_lmtp ? 'lmtp' : 'smtp'
-  return destination({ ip: mx.exchange, host: mxName(mx), port: mx.port, protocol })
+function destinationOf(mx) {
+  if (mx) destination(mx.exchange, mxName(mx), mx.port, mx.using_lmtp)
 }
 
 /** What every event has. `attempts` counts this one. */
 function common(todo, mx, attempts, context) {
   const kept = todo.notes?.[NOTES]
-  return (
-    `"timeLogged":${context.now}` +
-    whole('timeQueued', todo.queue_time, MAX_INSTANT - 1) +
-    text('node', context.node) +
-    text('jobId', todo.uuid) +
-    text('orig', bare(todo.mail_from)) +
-    text('queue', todo.domain) +
-    text('srcMta', kept?.helo) +
-    text('srcIp', context.address ?? todo.notes?.outbound_ip ?? mx?.bind) +
-    text('vmta', todo.notes?.vmta ?? context.vmta) +
-    whole('attempts', attempts) +
-    custom(kept?.custom)
-  )
+  pieces.push('"timeLogged":', context.now)
+  whole(',"timeQueued":', todo.queue_time, MAX_INSTANT - 1)
+  text(',"node":"', context.node)
+  text(',"jobId":"', todo.uuid)
+  text(',"orig":"', bare(todo.mail_from))
+  text(',"queue":"', todo.domain)
+  text(',"srcMta":"', kept?.helo)
+  text(',"srcIp":"', context.address ?? todo.notes?.outbound_ip ?? mx?.bind)
+  text(',"vmta":"', todo.notes?.vmta ?? context.vmta)
+  whole(',"attempts":', attempts)
+  custom(kept?.custom)
 }
 
-/** ',"rcpts":[…]' or '' where no recipient has an address. */
+/** The recipients, each with what `describe` adds; false where none has an address. */
 function recipients(list, describe) {
-  let json = ''
+  let before = ',"rcpts":[{"rcpt":"'
   for (const rcpt of list) {
-    const address = quoted(bare(rcpt))
-    if (address !== '')
-      json += `${json === '' ? '' : ','}{"rcpt":${address}${describe ? describe(rcpt) : ''}}`
+    const address = closed(bare(rcpt))
+    if (address === '') continue
+    pieces.push(before, address)
+    describe?.(rcpt)
+    before = '},{"rcpt":"'
   }
-  return json === '' ? '' : `,"rcpts":[${json}]`
+  const found = before.startsWith('}')
+  if (found) pieces.push('}]')
+  return found
 }
 
-/** The body of an event, or undefined where there is nobody that it could be about. */
-function body(shared, rcpts, rest) {
-  return rcpts === '' ? undefined : `${shared}${rcpts}${rest}}`
+/** Run a builder: the body, or undefined where there is nobody that it could be about. */
+function body(build) {
+  return (hmail, params, context) => {
+    if (!hmail.todo) return undefined
+    pieces = []
+    const found = build(hmail, params ?? {}, context)
+    pieces.push('}')
+    return found ? pieces.join('') : undefined
+  }
 }
 
-/** Body of a `delivered` event; params as Haraka hands them to the hook. */
+/** Params as Haraka hands them to the hook `delivered`. */
 function delivered(hmail, params, context) {
   const [host, ip, response, , port, mode, okRecips, secured, authenticated] = params
-  const { todo } = hmail
-  if (!todo) return undefined
   const lmtp = mode === 'LMTP'
-  return body(
-    common(todo, context.mx, hmail.num_failures + 1, context),
-    recipients(okRecips?.length ? okRecips : todo.rcpt_to),
-    destination({ ip, host, port, protocol: lmtp ? 'lmtp' : 'smtp' }) +
-      (lmtp ? ',"dsnAction":"delivered"' : '') +
-      text('dsnMsg', response) +
-      flag('dlvTls', secured) +
-      flag('dlvAuth', authenticated),
-  )
+  common(hmail.todo, context.mx, hmail.num_failures + 1, context)
+  const found = recipients(okRecips?.length ? okRecips : hmail.todo.rcpt_to)
+  destination(ip, host, port, lmtp)
+  if (lmtp) pieces.push(',"dsnAction":"delivered"')
+  text(',"dsnMsg":"', response)
+  flag(',"dlvTls":', secured)
+  flag(',"dlvAuth":', authenticated)
+  return found
 }
 
-/** Body of a `deferred` event; Haraka has counted this failure already. */
+/** Haraka has counted this failure already. */
 function deferred(hmail, params, context) {
-  const { todo } = hmail
-  if (!todo) return undefined
   const named = params.fail_recips?.length > 0
   const error = String(params.err ?? '')
   const mx = params.mx ?? context.mx
-  const describe = (rcpt) => {
+  common(hmail.todo, mx, hmail.num_failures, context)
+  const found = recipients(named ? params.fail_recips : hmail.todo.rcpt_to, (rcpt) => {
     const { status, message } = failure.describe(rcpt, named, error, TRANSIENT)
-    return `,"dsnStatus":"${status}","dsnAction":"delayed"${text('dsnMsg', message)}`
-  }
-  const delay = Number.isFinite(params.delay) && params.delay >= 0 ? `,"delay":${params.delay}` : ''
-  return body(
-    common(todo, mx, hmail.num_failures, context),
-    recipients(named ? params.fail_recips : todo.rcpt_to, describe),
-    ofMx(mx) + delay,
-  )
+    pieces.push(',"dsnStatus":"', status, '","dsnAction":"delayed"')
+    text(',"dsnMsg":"', message)
+  })
+  destinationOf(mx)
+  if (Number.isFinite(params.delay) && params.delay >= 0) pieces.push(',"delay":', params.delay)
+  return found
 }
 
-/** Body of a `bounce` event; err is the Error that Haraka hands to the hook. */
+/** `err` is the Error that Haraka hands to the hook. */
 function bounce(hmail, err, context) {
-  const { todo } = hmail
-  if (!todo) return undefined
-  const list = [err?.bounced_rcpt, err?.deferred_rcpt].find((rcpts) => rcpts?.length > 0)
-  const error = String(err?.message ?? err ?? '')
-  const mx = err?.mx ?? context.mx
-  const describe = (rcpt) => {
+  const list = [err.bounced_rcpt, err.deferred_rcpt].find((rcpts) => rcpts?.length > 0)
+  const error = String(err.message ?? err)
+  const mx = err.mx ?? context.mx
+  common(hmail.todo, mx, hmail.num_failures + (failure.isCounted(error) ? 0 : 1), context)
+  const found = recipients(list ?? hmail.todo.rcpt_to, (rcpt) => {
     const { status, message, reason } = failure.describe(rcpt, list !== undefined, error, PERMANENT)
-    const category = reason || message
-    return `,"dsnStatus":"${status}","dsnAction":"failed"${text('dsnMsg', message)}${text('bounceCat', category)}`
-  }
-  const attempts = hmail.num_failures + (failure.isCounted(error) ? 0 : 1)
-  return body(common(todo, mx, attempts, context), recipients(list ?? todo.rcpt_to, describe), ofMx(mx))
+    pieces.push(',"dsnStatus":"', status, '","dsnAction":"failed"')
+    text(',"dsnMsg":"', message)
+    text(',"bounceCat":"', reason || message)
+  })
+  destinationOf(mx)
+  return found
 }
 
-module.exports = { HEAD, NOTES, build: { delivered, deferred, bounce } }
+module.exports = {
+  HEAD,
+  NOTES,
+  build: { delivered: body(delivered), deferred: body(deferred), bounce: body(bounce) },
+}

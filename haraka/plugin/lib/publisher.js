@@ -35,6 +35,7 @@ class Publisher {
   #full = false
   #saidFull = false
   #closed = false
+  #woken = false
   #watch
 
   constructor({ producer, settings, courier, spool, counters, log }) {
@@ -60,8 +61,14 @@ class Publisher {
     const event = { type, body, at: performance.now(), done }
     if (this.#waiting.isFull || (this.#full && this.#settings.on_full === 'drop')) return this.#drop([event])
     this.#waiting.push(event)
+    if (this.#woken) return
+    this.#woken = true
     this.#watch ??= setInterval(() => this.#look(), this.#tickMs)
-    this.#turn()
+    // Not in the hook itself: events of one turn of the event loop go together, and the hook returns at once.
+    queueMicrotask(() => {
+      this.#woken = false
+      this.#turn()
+    })
   }
 
   /** Bring what is there if that is quick; what is not, and what still comes, goes to disk and stays there. */

@@ -19,9 +19,8 @@ function checksum(fields, payload) {
 }
 
 function encode(batch, tag) {
-  const payloads = batch.parts.map(({ json }) => Buffer.from(json))
-  const parts = batch.parts.map(({ type, count }, i) => [type, count, payloads[i].length])
-  const payload = Buffer.concat(payloads)
+  const parts = batch.parts.map(({ type, count, json }) => [type, count, json.length])
+  const payload = Buffer.concat(batch.parts.map(({ json }) => json))
   const fields = [batch.producer, tag, batch.seq, parts]
   const header = JSON.stringify([...fields, checksum(fields, payload)])
   return Buffer.concat([Buffer.from(`${header}\n`), payload, Buffer.from('\n')])
@@ -60,9 +59,8 @@ function decode(buffer, offset = 0) {
 function split(parts, payload) {
   let at = 0
   return parts.map(([type, count, bytes]) => {
-    const json = payload.toString('utf8', at, at + bytes)
     at += bytes
-    return { type, count, json }
+    return { type, count, json: payload.subarray(at - bytes, at) }
   })
 }
 

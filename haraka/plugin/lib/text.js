@@ -1,7 +1,7 @@
 'use strict'
 
-// JSON text of single values. Remote mail servers and message headers wrote the values: they may be huge, hold halves of
-// surrogate pairs, or be no strings at all. What has no value becomes '' so that a field can be left out.
+// Text that remote mail servers and message headers wrote: it may be huge, hold halves of surrogate pairs, or be no string
+// at all. What has no value becomes '' so that a field can be left out.
 
 const MAX_BYTES = 8192
 
@@ -12,25 +12,22 @@ const scratch = new Uint8Array(MAX_BYTES)
 // eslint-disable-next-line no-control-regex
 const NEEDS_ESCAPE = /[\u0000-\u001f"\\\ud800-\udfff]/
 
-/** The longest beginning of a string that fits into MAX_BYTES of UTF-8, never half a character. */
-function bounded(text) {
+function needsEscape(text) {
+  return NEEDS_ESCAPE.test(text)
+}
+
+/** The value as a string, the longest beginning of it that fits into MAX_BYTES of UTF-8, never half a character. */
+function bounded(value) {
+  if (value === undefined || value === null) return ''
+  const text = typeof value === 'string' ? value : String(value)
   // A UTF-16 unit takes at most three bytes.
   if (text.length * 3 <= MAX_BYTES) return text
   return text.slice(0, encoder.encodeInto(text, scratch).read)
 }
 
-/** A plain string that any UTF-8 reader takes, or '' where there is no value. */
+/** The same as a string that any UTF-8 reader takes. */
 function plain(value) {
-  if (value === undefined || value === null) return ''
-  return bounded(typeof value === 'string' ? value : String(value)).toWellFormed()
+  return bounded(value).toWellFormed()
 }
 
-/** JSON string literal of a value, or '' where there is no value. */
-function quoted(value) {
-  if (value === undefined || value === null || value === '') return ''
-  const text = bounded(typeof value === 'string' ? value : String(value))
-  if (!NEEDS_ESCAPE.test(text)) return text === '' ? '' : `"${text}"`
-  return JSON.stringify(text.toWellFormed())
-}
-
-module.exports = { MAX_BYTES, plain, quoted }
+module.exports = { MAX_BYTES, bounded, needsEscape, plain }

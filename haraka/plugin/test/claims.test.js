@@ -86,16 +86,17 @@ describe('batches of a dead process', () => {
   })
 
   test('that had arrived already are duplicates, not doubled', async () => {
-    proxy.mode = 'swallow'
     const forked = await child()
-    await until(() => proxy.connections > 0)
+    await add(forked, 1)
+    await until(async () => (await inStreams()).length === 1)
+    proxy.mode = 'swallow'
     await add(forked, 10)
-    await until(async () => (await inStreams()).length > 0)
+    await until(async () => (await inStreams()).length > 1)
     await kill(forked)
     proxy.mode = 'pass'
     successor()
     await drained()
-    assert.deepEqual(await inStreams(), expected(10))
+    assert.deepEqual(await inStreams(), expected(11))
     assert.ok((await ledgerOf(valkey))['delivered:duplicates'] > 0)
   })
 

@@ -20,7 +20,7 @@ function entries(scenario) {
     body: build[type](hmail, params, { now, node: 'mx1.example', vmta: 'vmta-a', ...sock }),
   }))
   const { parts } = form('mx1.example-0123456789ab', 7, events)
-  return Object.fromEntries(parts.map(({ type, json }) => [type, JSON.parse(json)]))
+  return Object.fromEntries(parts.map(({ type, json }) => [type, JSON.parse(json.toString())]))
 }
 
 for (const scenario of scenarios) {
