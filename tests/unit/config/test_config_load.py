@@ -80,6 +80,7 @@ def test_the_defaults_are_those_of_the_old_plugin(read_text: Read, tmp_path: Pat
     [
         ("format=tsv", "\t", "tsv"),
         ("format=csv", ",", "csv"),
+        ("format=csv\nseparator=\t", "\t", "csv"),
         ("format=jsonl", "\t", "jsonl"),
         ("format=original", "\t", "tsv"),
         ("format=csv\nseparator=;\nextension=txt", ";", "txt"),

@@ -37,7 +37,7 @@ TEXTS = st.text() | st.text(alphabet=st.sampled_from("a=[];#\\ \t\r\n\x0b\x85\u2
         ("a=1\\\n[s]\nb=2", [Entry(1, "main", "a", "1"), Section(2, "s"), Entry(3, "s", "b", "2")]),
         ("a=1\\", [Entry(1, "main", "a", "1")]),
         (r"a=\t", [Entry(1, "main", "a", r"\t")]),
-        ("junk\n=1\n[s", [Stray(1, "junk"), Stray(2, "=1"), Stray(3, "[s")]),
+        ("junk\n=1\n[s\n[s] x", [Stray(1, "junk"), Stray(2, "=1"), Stray(3, "[s"), Stray(4, "[s] x")]),
     ],
 )
 def test_lines_are_read_as_haraka_reads_them(text: str, expected: list[Section | Entry | Stray]) -> None:

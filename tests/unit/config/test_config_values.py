@@ -45,7 +45,7 @@ ACCEPTED: "Sequence[tuple[str, str, object]]" = [
     ("max_size", "200", 200_000_000),
     ("max_size", "0.2", 200_000),
     ("max_size", "0.000001", 1),
-    ("max_size", "0.29", 290_000),
+    ("max_size", "2.01", 2_010_000),
     ("timezone", "utc", UTC),
     ("timezone", "Europe/Berlin", ZoneInfo("Europe/Berlin")),
     ("filename", "{consumer}-{type}.{time}.log", "{consumer}-{type}.{time}.log"),
@@ -188,7 +188,7 @@ def test_columns_keep_their_order(text: str, expected: tuple[str, ...]) -> None:
     ("text", "expected"),
     [
         ("rcpt,rcptt", "unknown field 'rcptt' (did you mean rcpt?)"),
-        ("RCPT", "(did you mean rcpt?)"),
+        ("TIMELOGGED", "(did you mean timeLogged?)"),
         ("custom", "(did you mean custom_FIELD?)"),
         ("a,b", "unknown field 'b'"),
         ("rcpt,,type", "empty field name"),
