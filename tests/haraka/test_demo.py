@@ -36,6 +36,8 @@ def test_an_interrupted_demo_leaves_no_process_behind(tmp_path: Path) -> None:
         assert not _processes_in(tmp_path)
     finally:
         demo.kill()
+        for left in _processes_in(tmp_path):
+            os.kill(left, signal.SIGKILL)
 
 
 @pytest.mark.haraka
