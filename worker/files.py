@@ -109,7 +109,9 @@ class Files:
         files = {}
         for event_type, state in record.files.items():
             file = self._restore(event_type, state)
-            if file is not None:
+            if file is None:
+                event(_log, "file.gone", logging.WARNING, type=event_type, file=state.name, rows=state.rows)
+            else:
                 self.open[event_type] = file
                 files[event_type] = state
         for name in self._held.keys() - {state.name for state in files.values()}:
@@ -128,7 +130,6 @@ class Files:
         path = self._directory.locations[event_type].path / state.name
         file = self._held.get(state.name) or AccountingFile.reopen(path, state)
         if file is None:
-            event(_log, "file.gone", logging.WARNING, file=path, rows=state.rows)
             return None
         file.state = state
         self._held[state.name] = file
