@@ -48,7 +48,8 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=ROOT / ".demo", help="everything is written here")
     options = parser.parse_args()
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's background job inherits it as ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         with _work_directory(options.directory) as directory:
             return _run(console, directory, demo_messages(options.seed))
