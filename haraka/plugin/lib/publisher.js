@@ -81,7 +81,17 @@ class Publisher {
     this.#caughtUp = false
     this.#keep()
     await this.#keeper
+    if (this.#full) this.#loseRest()
     await this.#spool.close()
+  }
+
+  /** Closing, and neither the server nor the disk takes what is in memory. */
+  #loseRest() {
+    const events = [...(this.#inHand?.events ?? []), ...this.#waiting.takeBefore(Infinity)]
+    this.#inHand = undefined
+    this.#full = false
+    if (events.length > 0) this.#log.error(`${events.length} events lost at the end: no room to keep them`)
+    this.#drop(events)
   }
 
   #turn() {

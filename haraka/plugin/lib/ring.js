@@ -52,8 +52,8 @@ class Ring {
   #totalAt(last) {
     const held = this.#held.find(({ batch }) => batch.seq === last)
     if (held) return plus(held.before, held.batch.counts)
-    // Where even the mark is gone, the nearest one: the report is then a lower bound.
-    return (this.#marks.findLast(({ seq }) => seq <= last) ?? this.#marks[0]).total
+    // Where even the mark is gone, the next one: the report is then a lower bound.
+    return (this.#marks.find(({ seq }) => seq >= last) ?? this.#marks.at(-1)).total
   }
 
   #evict(now) {

@@ -1,0 +1,204 @@
+'use strict'
+
+// The plugin as Haraka loads it, with the hooks that it registers.
+
+const assert = require('node:assert/strict')
+const { mkdirSync, writeFileSync } = require('node:fs')
+const path = require('node:path')
+const { afterEach, beforeEach, describe, test } = require('node:test')
+
+const fixtures = require('haraka-test-fixtures')
+
+const { NOTES } = require('../lib/event')
+const { calls } = require('./support/hooks')
+const { until, temporaryDirectory } = require('./support/process')
+
+const OUTBOUND = ['queue_outbound', 'send_email', 'delivered', 'deferred', 'bounce']
+
+describe('the plugin', () => {
+  let home, plugin, logged
+  const started = []
+
+  beforeEach(() => {
+    home = temporaryDirectory()
+    mkdirSync(path.join(home.dir, 'config'))
+    process.env.HARAKA = home.dir
+    // No server there: what becomes of an event then is publisher.test.js's business.
+    ini('[redis]\nport=1')
+    global.server = { notes: {} }
+  })
+  afterEach(async () => {
+    for (const each of started.splice(0)) await each.accounting?.retire()
+    delete process.env.HARAKA
+    home.remove()
+  })
+
+  function ini(text, file = 'accounting_stream.ini') {
+    writeFileSync(path.join(home.dir, 'config', file), text)
+  }
+  function load() {
+    plugin = new fixtures.plugin('index')
+    logged = []
+    for (const level of ['debug', 'info', 'warn', 'error'])
+      plugin[`log${level}`] = (line) => logged.push(`${level}: ${line}`)
+    plugin.hooks = {}
+    plugin.register()
+    started.push(plugin)
+    return plugin
+  }
+  const next = () => {
+    const answers = []
+    return Object.assign((...args) => answers.push(args), { answers })
+  }
+
+  test('says that it is ready once its hooks are in place', () => {
+    load()
+    for (const hook of [...OUTBOUND, 'init_master', 'init_child']) assert.ok(plugin.hooks[hook], hook)
+    assert.equal(logged.at(-1), 'info: Plugin is Ready!')
+  })
+
+  test('starts in a single process and in workers, not in their master', () => {
+    load()
+    global.server = { notes: {}, cluster: { isMaster: true } }
+    const inMaster = next()
+    plugin.start_accounting(inMaster)
+    assert.equal(plugin.accounting, undefined)
+    global.server = { notes: {} }
+    plugin.start_accounting(next())
+    assert.ok(plugin.accounting)
+    const { accounting } = plugin
+    plugin.start_accounting(next())
+    assert.equal(plugin.accounting, accounting, 'init_master and init_child both run')
+    assert.deepEqual(inMaster.answers, [[]])
+  })
+
+  for (const scenario of ['s01_single_ok', 's04_rcpt_5xx', 's08_retry_then_ok', 's15_refused']) {
+    test(`calls next() once and without an argument for every hook of ${scenario}`, async () => {
+      load()
+      plugin.start_accounting(next())
+      for (const { type, hmail, params } of calls(scenario)) {
+        const answered = next()
+        plugin[`account_${type}`](answered, hmail, params)
+        await until(() => answered.answers.length > 0, 2000)
+        assert.deepEqual(answered.answers, [[]])
+      }
+      assert.equal(plugin.accounting.counters.skipped, 0)
+    })
+  }
+
+  test('answers the hook and warns where the queue file could not be read', () => {
+    load()
+    plugin.start_accounting(next())
+    const answered = next()
+    plugin.account_deferred(
+      answered,
+      { num_failures: 1, todo: null },
+      { delay: 64, err: 'Error reading queue file' },
+    )
+    assert.deepEqual(answered.answers, [[]])
+    assert.match(logged.at(-1), /^warn: deferred: nothing to account for/)
+    assert.equal(plugin.accounting.counters.skipped, 1)
+  })
+
+  test('answers the hook and says so where the arguments are not what they should be', () => {
+    load()
+    plugin.start_accounting(next())
+    for (const [hook, hmail, params] of [
+      ['delivered', { todo: {} }, undefined],
+      ['delivered', undefined, []],
+      ['deferred', { todo: {} }, {}],
+      ['bounce', { todo: { rcpt_to: 5 } }, new Error('x')],
+    ]) {
+      const answered = next()
+      plugin[`account_${hook}`](answered, hmail, params)
+      assert.deepEqual(answered.answers, [[]], hook)
+      assert.match(logged.at(-1), /^error: .* not accounted for/)
+    }
+  })
+
+  test('accounts for the next message although what follows the hook of this one throws', async () => {
+    load()
+    plugin.start_accounting(next())
+    const [{ hmail, params }] = calls('s01_single_ok')
+    const answered = next()
+    plugin.account_delivered(
+      () => {
+        throw new Error('of another plugin')
+      },
+      hmail,
+      params,
+    )
+    plugin.account_delivered(answered, hmail, params)
+    await until(() => answered.answers.length > 0, 2000)
+    assert.ok(logged.some((line) => /^error: after delivered: Error: of another plugin/.test(line)))
+  })
+
+  test('sends bounce messages on their way by default, and stops them after all other plugins when asked to', () => {
+    load()
+    const answered = next()
+    plugin.suppress_dsn(answered)
+    assert.deepEqual(answered.answers, [[]])
+    assert.deepEqual(plugin.hooks.bounce, ['account_bounce', 'suppress_dsn'])
+    plugin.settings = { ...plugin.settings, suppress_dsn: true }
+    const stopped = next()
+    plugin.suppress_dsn(stopped)
+    assert.deepEqual(stopped.answers, [[OK]])
+  })
+
+  test('keeps HELO and the wanted headers as plain strings in the notes', () => {
+    ini('headers=X-Campaign, Subject\n[redis]\nport=1')
+    load()
+    const connection = fixtures.connection.createConnection()
+    connection.init_transaction()
+    connection.hello = { host: 'client.example' }
+    connection.transaction.header.parse([
+      'Subject: a\r\n\tb\r\n',
+      'X-Campaign: one\n',
+      'X-Campaign: two\n',
+      'Other: x\n',
+    ])
+    const answered = next()
+    plugin.keep_headers(answered, connection)
+    assert.deepEqual(answered.answers, [[]])
+    assert.deepEqual(JSON.parse(JSON.stringify(connection.transaction.notes[NOTES])), {
+      helo: 'client.example',
+      custom: { 'x-campaign': 'one', subject: 'a\tb' },
+    })
+  })
+
+  test('lets a message without a transaction header pass', () => {
+    load()
+    const answered = next()
+    plugin.keep_headers(answered, {})
+    assert.deepEqual(answered.answers, [[]])
+    assert.match(logged.at(-1), /^error: headers not kept/)
+  })
+
+  test('takes an edited ini without registering its hooks again', async () => {
+    load()
+    plugin.start_accounting(next())
+    const hooks = JSON.stringify(plugin.hooks)
+    const before = plugin.accounting
+    plugin.load_accounting_ini()
+    assert.equal(plugin.accounting, before, 'nothing changed')
+    const { get } = plugin.config
+    plugin.config.get = (name, ...rest) =>
+      name === 'accounting_stream.ini'
+        ? { main: { headers: 'x-new' }, redis: { port: 1 } }
+        : get.call(plugin.config, name, ...rest)
+    plugin.load_accounting_ini()
+    assert.notEqual(plugin.accounting, before)
+    assert.deepEqual(plugin.accounting.wanted, ['x-new'])
+    assert.equal(JSON.stringify(plugin.hooks), hooks)
+  })
+
+  test('names what is wrong in the ini and goes on with the default', () => {
+    ini('max_hold_ms=soon\nheader=x\n[redis]\nport=1\n[spool]\ndir=x')
+    load()
+    assert.equal(plugin.settings.max_hold_ms, 500)
+    const errors = logged.filter((line) => line.startsWith('error')).join('\n')
+    assert.match(errors, /max_hold_ms=soon: a whole number from 1 to 20000 expected/)
+    assert.match(errors, /header: no such key, the nearest is headers/)
+    assert.match(errors, /\[spool\]: no such section/)
+  })
+})
