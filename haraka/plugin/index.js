@@ -58,8 +58,10 @@ exports.new_accounting = function () {
 
 exports.start_accounting = function (next) {
   // With worker processes the master delivers no mail.
-  if (!server.cluster?.isMaster) this.accounting ??= this.new_accounting()
-  next()
+  if (server.cluster?.isMaster) return next()
+  this.accounting ??= this.new_accounting()
+  // Mail that comes in before the headers to keep are known would have blank columns for good.
+  this.accounting.ready().then(() => next())
 }
 
 exports.keep_headers = function (next, connection) {

@@ -17,7 +17,7 @@ const { Spool } = require('./spool')
 const { SpoolHome } = require('./spool_home')
 
 const WANTED_MS = 30_000
-const FIRST_WANTED_MS = 100
+const START_WAIT_MS = 3000
 const REPORT_MS = 60_000
 const CLAIM_MS = 30_000
 
@@ -29,6 +29,7 @@ class Accounting {
   #home
   #claims
   #timers = []
+  #known
   #counters = new Counters()
 
   /** home: Haraka's directory. */
@@ -64,10 +65,19 @@ class Accounting {
 
   /** Connect, and begin to look after things now and then. */
   start() {
-    for (const { courier } of this.#partitions) courier.connect()
-    this.#later(() => this.#readWanted(), FIRST_WANTED_MS, WANTED_MS)
+    const up = Promise.all(this.#partitions.map(({ courier }) => courier.ready()))
+    this.#known = up.then(() => this.#readWanted())
+    this.#later(() => this.#readWanted(), WANTED_MS, WANTED_MS)
     this.#later(() => this.#report(), REPORT_MS, REPORT_MS)
     this.#later(() => this.#claims.look(), 0, CLAIM_MS)
+  }
+
+  /** Resolves when it is known which headers the workers want: at once with Redis there, else after a while unknown. */
+  async ready() {
+    let timer
+    const patience = new Promise((resolve) => (timer = setTimeout(resolve, START_WAIT_MS)))
+    await Promise.race([this.#known, patience])
+    clearTimeout(timer)
   }
 
   /** Publish an event; `done` is called when it is safe, see Publisher.add. */

@@ -63,8 +63,8 @@ class Courier {
    * Returns when the server has all; `onDone` tells of each as it arrives. Fails at the first that could not be brought.
    */
   async deliverAll(batches, onDone) {
+    const session = this.#current()
     try {
-      const session = this.#current()
       const replies = await Promise.allSettled(batches.map((batch) => session.publish(batch)))
       for (let i = 0; i < batches.length; i++) {
         if (replies[i].status === 'rejected') throw replies[i].reason
@@ -94,7 +94,9 @@ class Courier {
 
   #current() {
     if (this.isUp) return this.#session
+    this.#session = undefined
     this.connect()
+    // Why, the attempt to connect will say.
     throw new Error('not connected')
   }
 

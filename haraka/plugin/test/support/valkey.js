@@ -47,6 +47,7 @@ class Valkey {
   #process
   #args
   #dir
+  #connection
 
   static async start(options = {}) {
     const valkey = new Valkey(options.port ?? (await freePort()), options)
@@ -54,11 +55,13 @@ class Valkey {
     return valkey
   }
 
-  constructor(port, { args = [], dir, exec = binary() }) {
+  constructor(port, { args = [], dir, exec = binary(), command, connection }) {
     this.port = port
     this.exec = exec
     this.#dir = dir ?? mkdtempSync(path.join(os.tmpdir(), 'accounting-valkey-'))
-    this.#args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', this.#dir, '--save', '', ...args]
+    const usual = ['--port', String(port), '--bind', '127.0.0.1', '--dir', this.#dir, '--save', '', ...args]
+    this.#args = command ?? usual
+    this.#connection = connection
   }
 
   get dir() {
@@ -80,7 +83,8 @@ class Valkey {
 
   /** A client of the test's own. */
   async client(options = {}) {
-    const client = createClient({ RESP: 2, socket: { host: '127.0.0.1', port: this.port }, ...options })
+    const socket = { host: '127.0.0.1', port: this.port, ...this.#connection }
+    const client = createClient({ RESP: 2, socket, ...options })
     client.on('error', () => {})
     return client.connect()
   }

@@ -1,0 +1,288 @@
+'use strict'
+
+// Where events go: one server, by URL, Unix socket, ACL user or TLS; a sentinel's master; the nodes of a cluster.
+
+const assert = require('node:assert/strict')
+const { execFileSync } = require('node:child_process')
+const { readFileSync, writeFileSync } = require('node:fs')
+const path = require('node:path')
+const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
+
+const { Cluster, withSentinel } = require('./support/cluster')
+const { expected, recipients, start, temporaryDirectory, until } = require('./support/process')
+const { eventsOf } = require('./support/streams')
+const { Valkey, freePort, onPath } = require('./support/valkey')
+
+/** Every command that the plugin's user needs; the README shows the same line. */
+const ACL = [
+  'on',
+  '>secret',
+  '~{haraka:accounting*',
+  '+evalsha',
+  '+eval',
+  '+xadd',
+  '+hset',
+  '+hget',
+  '+hincrby',
+  '+type',
+  '+time',
+  '+smembers',
+]
+
+let home
+const running = []
+beforeEach(() => {
+  home = temporaryDirectory()
+})
+afterEach(async () => {
+  await Promise.all(running.splice(0).map(({ accounting }) => accounting.retire()))
+  home.remove()
+})
+
+function publisher(redis, options = {}) {
+  const started = start('', home.dir, { spool_after_ms: 100, ...options, redis })
+  running.push(started)
+  return started
+}
+const arrived = (server, n, tag) =>
+  until(async () => recipients(await eventsOf(server, tag)).length >= n, 20_000)
+
+describe('one server', () => {
+  let valkey
+  before(async () => {
+    const socket = path.join(temporaryDirectory().dir, 'valkey.sock')
+    valkey = await Valkey.start({ args: ['--unixsocket', socket, '--databases', '4'] })
+    valkey.socket = socket
+  })
+  after(() => valkey.stop())
+  beforeEach(() => valkey.with((command) => command('FLUSHALL')))
+
+  test('is reached by URL', async () => {
+    await publisher({ url: `redis://127.0.0.1:${valkey.port}` }).add(3)
+    await arrived(valkey, 3)
+  })
+
+  test('is reached by Unix socket', async () => {
+    await publisher({ path: valkey.socket }).add(3)
+    await arrived(valkey, 3)
+  })
+
+  test('has the events in the database that was asked for', async () => {
+    await publisher({ url: `redis://127.0.0.1:${valkey.port}/3` }).add(3)
+    await until(() =>
+      valkey.with(
+        async (command) =>
+          (await command('SELECT', 3)) && (await command('EXISTS', '{haraka:accounting}:delivered')),
+      ),
+    )
+  })
+
+  test('lets an ACL user in that may do no more than what the plugin needs', async () => {
+    await valkey.with((command) => command('ACL', 'SETUSER', 'haraka', 'reset', ...ACL))
+    writeFileSync(path.join(home.dir, 'password'), 'secret\n')
+    const haraka = publisher({
+      port: valkey.port,
+      username: 'haraka',
+      password_file: path.join(home.dir, 'password'),
+    })
+    await until(() => haraka.accounting.isUp)
+    await haraka.add(3)
+    assert.equal(haraka.accounting.counters.spooled, 0)
+    await haraka.accounting.close()
+    assert.equal(await valkey.with((command) => command('HLEN', '{haraka:accounting}:nodes')), 1)
+    assert.deepEqual(haraka.lines.warn, [])
+    assert.equal(haraka.lines.debug.filter((line) => line.includes('NOPERM')).length, 0)
+  })
+
+  test('that refuses the password gets the events once it accepts it', async () => {
+    await valkey.with((command) => command('ACL', 'SETUSER', 'late', 'reset', ...ACL.with(1, '>other')))
+    const haraka = publisher({ port: valkey.port, username: 'late', password: 'secret' })
+    await haraka.add(3)
+    await until(() => haraka.lines.warn.length > 0)
+    assert.match(haraka.lines.warn.join('\n'), /cannot publish.*WRONGPASS/)
+    await valkey.with((command) => command('ACL', 'SETUSER', 'late', '>secret'))
+    await arrived(valkey, 3)
+  })
+
+  test("gives the workers' wanted headers beside those of the ini", async () => {
+    await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-', 'x-job', 'X-Tag'))
+    const haraka = publisher({ port: valkey.port }, { headers: 'x-own' })
+    await until(() => haraka.accounting.wanted.length > 1)
+    assert.deepEqual(haraka.accounting.wanted.toSorted(), ['x-job', 'x-own', 'x-tag'])
+  })
+})
+
+const tlsServer = process.env.TLS_SERVER || onPath('redis-server')
+describe(
+  'TLS',
+  { skip: !tlsServer && !process.env.CI && 'the bundled server has no TLS; set TLS_SERVER' },
+  () => {
+    let valkey, dir, file
+
+    before(async () => {
+      dir = temporaryDirectory()
+      file = (name) => path.join(dir.dir, name)
+      const openssl = (...args) => execFileSync('openssl', args, { cwd: dir.dir, stdio: 'pipe' })
+      const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+      for (const ca of ['ca', 'other'])
+        openssl('req', '-x509', ...key, '-keyout', `${ca}.key`, '-out', `${ca}.crt`, '-subj', `/CN=${ca}`)
+      openssl(
+        'req',
+        ...key.slice(0, -2),
+        '-keyout',
+        'server.key',
+        '-out',
+        'server.csr',
+        '-subj',
+        '/CN=redis.test',
+      )
+      writeFileSync(file('san'), 'subjectAltName=DNS:redis.test,IP:127.0.0.1')
+      openssl(
+        'x509',
+        '-req',
+        '-in',
+        'server.csr',
+        '-CA',
+        'ca.crt',
+        '-CAkey',
+        'ca.key',
+        '-CAcreateserial',
+        '-out',
+        'server.crt',
+        '-days',
+        '2',
+        '-extfile',
+        'san',
+      )
+      const port = await freePort()
+      const tls = [
+        '--tls-port',
+        String(port),
+        '--tls-cert-file',
+        file('server.crt'),
+        '--tls-key-file',
+        file('server.key'),
+        '--tls-ca-cert-file',
+        file('ca.crt'),
+      ]
+      const connection = {
+        tls: true,
+        rejectUnauthorized: false,
+        cert: readFileSync(file('server.crt')),
+        key: readFileSync(file('server.key')),
+      }
+      valkey = await Valkey.start({ port: 0, exec: tlsServer, args: tls, connection })
+      valkey.port = port
+    })
+    after(async () => {
+      await valkey?.stop()
+      dir.remove()
+    })
+    beforeEach(() => valkey.with((command) => command('FLUSHALL')))
+
+    const client = () => ({ tls_cert: file('server.crt'), tls_key: file('server.key') })
+
+    test('reaches a server whose certificate the CA signed', async () => {
+      await publisher({ url: `rediss://127.0.0.1:${valkey.port}`, tls_ca: file('ca.crt'), ...client() }).add(
+        3,
+      )
+      await arrived(valkey, 3)
+    })
+
+    test('sends nothing to a server whose certificate another CA signed', async () => {
+      const haraka = publisher({ port: valkey.port, tls: 'true', tls_ca: file('other.crt'), ...client() })
+      await haraka.add(3)
+      await until(() => haraka.lines.warn.length > 0)
+      assert.match(haraka.lines.warn.join('\n'), /cannot publish.*certificate/)
+      assert.equal(await valkey.with((command) => command('DBSIZE')), 0)
+    })
+
+    test('sends nothing to a server of another name', async () => {
+      const haraka = publisher({
+        port: valkey.port,
+        tls: 'true',
+        tls_ca: file('ca.crt'),
+        tls_servername: 'else.test',
+        ...client(),
+      })
+      await haraka.add(1)
+      await until(() => haraka.lines.warn.length > 0)
+      assert.match(haraka.lines.warn.join('\n'), /cannot publish.*(altnames|certificate)/)
+      assert.equal(await valkey.with((command) => command('DBSIZE')), 0)
+    })
+  },
+)
+
+describe("a sentinel's master", () => {
+  let servers
+  before(async () => {
+    servers = await withSentinel()
+  })
+  after(async () => {
+    for (const server of Object.values(servers)) await server.stop()
+  })
+
+  test('is followed over a failover, and every event is there once', async () => {
+    const { master, replica, sentinel } = servers
+    const haraka = publisher({ sentinels: `127.0.0.1:${sentinel.port}`, timeout_ms: 500 })
+    await haraka.add(50)
+    await arrived(master, 50)
+    await master.kill()
+    for (let i = 0; i < 20; i++) await haraka.add(10)
+    await arrived(replica, 250)
+    assert.deepEqual(recipients(await eventsOf(replica)), expected(250))
+  })
+})
+
+describe('a cluster', () => {
+  let cluster
+  before(async () => {
+    cluster = await Cluster.start()
+  })
+  after(() => cluster.stop())
+
+  test('has each partition on the node of its slot, and a message in one partition', async () => {
+    const haraka = publisher({ cluster: cluster.addresses }, { key: 'spread', partitions: 4 })
+    await until(() => haraka.accounting.isUp)
+    await Promise.all(
+      Array.from({ length: 200 }, (_, i) => haraka.one(i % 2 ? 'bounce' : 'delivered', `JOB-${i >> 1}.1`)),
+    )
+    let total = 0
+    const seen = new Map()
+    for (let i = 0; i < 4; i++) {
+      const { owner } = await cluster.where(`{spread:${i}}:producers`)
+      const events = Object.values(await eventsOf(owner, `spread:${i}`)).flat()
+      assert.ok(events.length > 10, `${events.length} events in partition ${i}`)
+      total += events.length
+      for (const { jobId } of events) seen.set(jobId, (seen.get(jobId) ?? new Set()).add(i))
+    }
+    assert.equal(total, 200)
+    assert.equal([...seen.values()].filter((partitions) => partitions.size > 1).length, 0)
+  })
+
+  test('whose slot moves gets the events once it has moved', async () => {
+    const haraka = publisher({ cluster: cluster.addresses }, { key: 'moved' })
+    await haraka.add(10)
+    const key = '{moved}:delivered'
+    const { slot, owner } = await cluster.where(key)
+    await arrived(owner, 10, 'moved')
+    const target = cluster.nodes.find((node) => node !== owner)
+    const id = (node) => node.with((command) => command('CLUSTER', 'MYID'))
+    const [from, to] = [await id(owner), await id(target)]
+    await target.with((command) => command('CLUSTER', 'SETSLOT', slot, 'IMPORTING', from))
+    await owner.with((command) => command('CLUSTER', 'SETSLOT', slot, 'MIGRATING', to))
+    const keys = await owner.with((command) => command('CLUSTER', 'GETKEYSINSLOT', slot, 100))
+    const move = (some) =>
+      owner.with((command) => command('MIGRATE', '127.0.0.1', target.port, '', 0, 1000, 'KEYS', ...some))
+    await move(keys.slice(0, 1))
+    const halfway = haraka.add(10)
+    await halfway
+    assert.ok(haraka.accounting.counters.spooled >= 10, 'half a slot takes no script')
+    await move(keys.slice(1))
+    for (const node of [target, owner])
+      await node.with((command) => command('CLUSTER', 'SETSLOT', slot, 'NODE', to))
+    await haraka.add(10)
+    await arrived(target, 30, 'moved')
+    assert.deepEqual(recipients(await eventsOf(target, 'moved')), expected(30))
+  })
+})
