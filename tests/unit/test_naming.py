@@ -114,6 +114,13 @@ def test_foreign_name_has_no_stamp(name: str) -> None:
     assert names().parse(name) is None
 
 
+def test_dots_of_an_extension_and_signs_of_a_template_stand_for_themselves() -> None:
+    made = names("{type}+{time}.{extension}", extension="t.v")
+    assert made.parse("b+2026-09-28-120000.t.v") == Stamp("2026-09-28-120000")
+    assert made.parse("b+2026-09-28-120000.txv") is None
+    assert made.parse("bb2026-09-28-120000.t.v") is None
+
+
 @pytest.mark.parametrize("text", ["", "2026-09-28", "2026-09-28-120000-0", "x2026-09-28-120000", "2026-09-28-120000\n"])
 def test_text_that_is_no_stamp_is_none(text: str) -> None:
     assert Stamp.parse(text) is None
