@@ -29,7 +29,7 @@ class Valkey:
         """Return its URL."""
         return self._server.url
 
-    def client(self) -> Any:  # noqa: ANN401
+    def client(self) -> Any:
         """Return a client."""
         return redis.Redis.from_url(self.url, protocol=2, socket_timeout=60)
 

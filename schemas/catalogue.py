@@ -274,8 +274,7 @@ def markdown() -> str:
         lines.append(f"| `{field.name}` | {marks} | {field.meaning} | {field.source} |")
     marks = " | ".join("x" for _ in TYPES)
     lines += [
-        f"| `custom_<header>` | {marks} | A message header, unfolded; its first value where it stands several times. "
-        "| the header as it was at `queue_outbound` |",
+        f"| `custom_<header>` | {marks} | A message header, unfolded; the first where it stands several times. | the header `<header>`, else `custom_<header>`, as it was at `queue_outbound` |",
         "",
         "Columns where `[fields]` names none:",
         "",
