@@ -116,7 +116,7 @@ exports.account = function (type, next, hmail, params, mx, error) {
   } catch (failure) {
     this.logerror(`${type} not accounted for: ${failure.message}`)
   }
-  this.accounting && this.accounting.counters.skipped++
+  this.accounting?.skip()
   done()
 }
 

@@ -44,7 +44,7 @@ async function main() {
     plugin.account_delivered(next, hmail, params)
   })
   while (pending > 0) await turn()
-  console.log('counters', JSON.stringify(plugin.accounting.counters.snapshot()))
+  console.log('counters', JSON.stringify(plugin.accounting.counters.figures()))
   const context = { now: Date.now(), node: 'mx1' }
   let index = 0
   await measure('bare client.xAdd', ([hmail, params]) => {

@@ -42,8 +42,7 @@ async function run(args) {
   const { plugin, remove } = loadPlugin(valkey.port)
   const calls = Array.from({ length: 2000 }, (_, i) => delivery(i))
   await burst(plugin, calls, 50_000)
-  plugin.accounting.counters.snapshot()
-  const before = { ...plugin.accounting.counters }
+  const before = plugin.accounting.counters
   const cpu = process.cpuUsage()
   const begin = performance.now()
   await burst(plugin, calls, EVENTS)

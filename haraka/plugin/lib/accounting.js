@@ -16,9 +16,9 @@ const { Ring } = require('./ring')
 const { Spool } = require('./spool')
 const { SpoolHome } = require('./spool_home')
 
-const WANTED_MS = 30_000
+const EXCHANGE_MS = 30_000
 const START_WAIT_MS = 3000
-const REPORT_MS = 60_000
+const LOG_MS = 60_000
 const CLAIM_MS = 30_000
 
 class Accounting {
@@ -28,9 +28,9 @@ class Accounting {
   #wanted
   #home
   #claims
+  #claimed = new Counters()
   #timers = []
   #known
-  #counters = new Counters()
 
   /** home: Haraka's directory. */
   constructor(settings, log, home) {
@@ -43,7 +43,7 @@ class Accounting {
     this.#claims = new Claims({
       home: this.#home,
       courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),
-      counters: this.#counters,
+      counters: this.#claimed,
       log,
     })
     this.#partitions = Array.from({ length: settings.partitions }, (_, i) => this.#partition(i, boot))
@@ -54,8 +54,14 @@ class Accounting {
     return this.#wanted
   }
 
+  /** What was done up to now, over all partitions, with what was claimed from dead processes. */
   get counters() {
-    return this.#counters
+    return Counters.sum([this.#claimed, ...this.#partitions.map(({ counters }) => counters)])
+  }
+
+  /** A hook call gave no event. */
+  skip() {
+    this.#partitions[0].counters.skipped++
   }
 
   /** Whether every partition has a connection. */
@@ -66,10 +72,10 @@ class Accounting {
   /** Connect, and begin to look after things now and then. */
   start() {
     const up = Promise.all(this.#partitions.map(({ courier }) => courier.ready()))
-    this.#known = up.then(() => this.#readWanted())
-    this.#later(() => this.#readWanted(), WANTED_MS, WANTED_MS)
-    this.#later(() => this.#report(), REPORT_MS, REPORT_MS)
-    this.#later(() => this.#claims.look(), 0, CLAIM_MS)
+    this.#known = up.then(() => this.#exchange())
+    this.#regularly(EXCHANGE_MS, () => this.#exchange())
+    this.#regularly(LOG_MS, () => this.#logFigures())
+    this.#regularly(0, () => this.#claims.look().then(() => CLAIM_MS))
   }
 
   /** Resolves when it is known which headers the workers want: at once with Redis there, else after a while unknown. */
@@ -88,7 +94,8 @@ class Accounting {
   /** Bring or spool what is there. Events that still come are spooled, for the next process to bring. */
   async close() {
     for (const timer of this.#timers) clearTimeout(timer)
-    await this.#report()
+    await this.#exchange()
+    this.#logFigures()
     await Promise.all([this.#claims.close(), ...this.#partitions.map(({ publisher }) => publisher.close())])
   }
 
@@ -114,44 +121,53 @@ class Accounting {
       maxBytes: (settings.spool_max_mb * 1e6) / settings.partitions,
       fsync: settings.spool_fsync,
     })
-    const publisher = new Publisher({ producer, settings, courier, spool, counters: this.#counters, log })
-    return { producer, courier, publisher }
+    const counters = new Counters()
+    const publisher = new Publisher({ producer, settings, courier, spool, counters, log })
+    return { producer, courier, publisher, counters }
   }
 
-  #later(work, firstMs, everyMs) {
+  /** Run `work` regularly; it says after how many ms again. */
+  #regularly(firstMs, work) {
     const index = this.#timers.length
     const run = async () => {
-      await work()
-      this.#timers[index] = setTimeout(run, everyMs).unref()
+      const ms = await work()
+      this.#timers[index] = setTimeout(run, ms).unref()
     }
     this.#timers.push(setTimeout(run, firstMs).unref())
   }
 
-  async #readWanted() {
+  /** Ask what the workers want, and leave a note for the status command. */
+  async #exchange() {
     const found = new Set(this.#settings.headers)
-    for (const { courier } of this.#partitions) {
-      const members = await courier.ask((session) => session.wanted()).catch((error) => this.#note(error))
+    for (const partition of this.#partitions) {
+      const members = await this.#ask(partition, (session) => session.wanted())
       // What cannot be asked for now stays as it was: a column must not go blank in an outage.
       for (const name of members ? names(members) : this.#wanted) found.add(name)
+      await this.#ask(partition, (session) => session.report(partition.producer, this.#noteOf(partition)))
     }
     this.#wanted = [...found]
+    return EXCHANGE_MS
   }
 
-  /** One line a minute, and a note in Redis for the status command. */
-  async #report() {
-    const counts = this.#counters.snapshot()
-    const spoolBytes = this.#partitions.reduce((sum, { publisher }) => sum + publisher.spoolBytes, 0)
-    const line = Object.entries({ ...counts, spoolBytes }).map(([name, value]) => `${name}=${value}`)
-    this.#log.info(line.join(' '))
-    for (const { producer, courier, publisher } of this.#partitions) {
-      const note = { at: Date.now(), node: this.#settings.node, pid: process.pid, ...counts }
-      note.spoolBytes = publisher.spoolBytes
-      await courier.ask((session) => session.report(producer, note)).catch((error) => this.#note(error))
-    }
+  #noteOf({ counters, publisher }) {
+    const { node } = this.#settings
+    return { at: Date.now(), node, pid: process.pid, spoolBytes: publisher.spoolBytes, ...counters.figures() }
   }
 
-  #note(error) {
-    this.#log.debug(error.message)
+  #logFigures() {
+    const spoolBytes = this.#partitions.reduce(
+      (sum, { publisher }) => sum + publisher.spoolBytes,
+      this.#claims.bytes,
+    )
+    const figures = Object.entries({ ...this.counters.figures(), spoolBytes })
+    this.#log.info(figures.map(([name, value]) => `${name}=${value}`).join(' '))
+    for (const { counters } of this.#partitions) counters.forgetLatency()
+    return LOG_MS
+  }
+
+  async #ask({ courier }, question) {
+    courier.connect()
+    return courier.ask(question).catch((error) => this.#log.debug(error.message))
   }
 }
 

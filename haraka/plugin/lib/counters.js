@@ -1,44 +1,54 @@
 'use strict'
 
-// What one process has done since it started.
+// What one partition's publisher has done since it started.
+
+const COUNTED = ['published', 'batches', 'spooled', 'drained', 'dropped', 'unsafe', 'skipped']
 
 class Counters {
   published = 0 // events that the server has
   batches = 0
   spooled = 0 // events that went to disk first
-  drained = 0 // of those, brought to the server
+  drained = 0 // events brought to the server from disk
   dropped = 0 // lost: the spool was full
   unsafe = 0 // hooks let go after max_hold_ms, before their event was safe
   skipped = 0 // hook calls that gave no event
-  #latency = { batches: 0, total: 0, max: 0 }
+  latency = { batches: 0, totalMs: 0, maxMs: 0 }
 
-  observe(latencyMs) {
-    const latency = this.#latency
-    latency.batches++
-    latency.total += latencyMs
-    if (latencyMs > latency.max) latency.max = latencyMs
+  static sum(list) {
+    const sum = new Counters()
+    for (const { latency, ...counters } of list) {
+      for (const name of COUNTED) sum[name] += counters[name]
+      sum.latency.batches += latency.batches
+      sum.latency.totalMs += latency.totalMs
+      sum.latency.maxMs = Math.max(sum.latency.maxMs, latency.maxMs)
+    }
+    return sum
   }
 
-  /** Everything as a plain object; latency is that since the last call. */
-  snapshot() {
-    const { batches, total, max } = this.#latency
-    this.#latency = { batches: 0, total: 0, max: 0 }
-    const { published, batches: sent, spooled, drained, dropped, unsafe, skipped } = this
+  observe(latencyMs) {
+    this.latency.batches++
+    this.latency.totalMs += latencyMs
+    if (latencyMs > this.latency.maxMs) this.latency.maxMs = latencyMs
+  }
+
+  /** Begin another period of latencies. */
+  forgetLatency() {
+    this.latency = { batches: 0, totalMs: 0, maxMs: 0 }
+  }
+
+  /** Everything as a plain object, for logs and notes. */
+  figures() {
+    const { batches, totalMs, maxMs } = this.latency
+    const counted = Object.fromEntries(COUNTED.map((name) => [name, this[name]]))
     return {
-      published,
-      batches: sent,
-      spooled,
-      drained,
-      dropped,
-      unsafe,
-      skipped,
-      latencyMs: round(batches > 0 ? total / batches : 0),
-      latencyMaxMs: round(max),
+      ...counted,
+      latencyMs: rounded(batches > 0 ? totalMs / batches : 0),
+      latencyMaxMs: rounded(maxMs),
     }
   }
 }
 
-function round(ms) {
+function rounded(ms) {
   return Math.round(ms * 100) / 100
 }
 

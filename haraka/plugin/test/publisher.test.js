@@ -133,11 +133,11 @@ describe('the publisher', () => {
     proxy.mode = 'pass'
     await allOf(31)
     await until(() => spooled().length === 0)
-    const { counters } = haraka.accounting
+    const { accounting } = haraka
     await until(async () => {
-      const before = counters.spooled
+      const before = accounting.counters.spooled
       await haraka.add(1)
-      return counters.spooled === before
+      return accounting.counters.spooled === before
     })
     await allOf(haraka.sent())
     assert.deepEqual(await inStreams(), expected(haraka.sent()))
