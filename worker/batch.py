@@ -145,4 +145,4 @@ class BatchSize:
         """Learn from what was read."""
         for part in batch.parts.values():
             mean = part.size / max(1, len(part.ids))
-            self._mean_bytes = max(mean, 0.9 * self._mean_bytes + 0.1 * mean)
+            self._mean_bytes = max(1.0, mean, 0.9 * self._mean_bytes + 0.1 * mean)

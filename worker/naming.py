@@ -12,7 +12,7 @@ from typing import NamedTuple
 from schemas.events import TAGS
 from worker.settings import NameSettings
 
-_STAMP = r"(?P<time>\d{4}-\d\d-\d\d-\d{6})(?:-(?P<suffix>[1-9]\d*))?"
+_STAMP = r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}-[0-9]{6})(?:-(?P<suffix>[1-9][0-9]{0,9}))?"
 
 
 class Stamp(NamedTuple):

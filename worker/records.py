@@ -49,6 +49,9 @@ encode = msgspec.json.Encoder().encode
 def decode(stored: bytes | None) -> Record | None:
     """Read a stored record; None where there is none.
 
-    Raises msgspec.ValidationError or msgspec.DecodeError for what this version did not write.
+    Raises msgspec.DecodeError for what this version did not write.
     """
-    return None if stored is None else _decoder.decode(stored)
+    try:
+        return None if stored is None else _decoder.decode(stored)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error

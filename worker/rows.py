@@ -84,9 +84,13 @@ def cleaner(layout: Layout) -> Callable[[str], str]:
 
 
 def number(value: float) -> str:
-    """Write a number as JSON would, without a fraction that is zero."""
-    text = repr(value)
-    return text.removesuffix(".0")
+    """Write a number as JSON would, without a fraction that is zero or a sign that could be a separator."""
+    return repr(value).removesuffix(".0").replace("e+", "e")
+
+
+def json_number(value: float | None) -> float | None:
+    """Return a number for a JSON line: whole ones without a fraction."""
+    return value if value is None or value % 1 else int(value)
 
 
 def queued_seconds(logged_ms: int, queued_ms: int | None) -> str | None:
@@ -195,6 +199,7 @@ class Rows:
             "seen": clock.seen,
             "remember": clock.remember,
             "number": number,
+            "json_number": json_number,
             "queued_seconds": queued_seconds,
             "clean": cleaner(self._layout),
             "json": msgspec.json.encode,
@@ -251,7 +256,9 @@ def _json_value(column: str, event_type: str) -> str:
     match kind:
         case Kind.TEXT:
             return f"(clean({value}) if {value} else None)"
-        case Kind.NUMBER | Kind.BOOLEAN:
+        case Kind.NUMBER:
+            return f"json_number({value})"
+        case Kind.BOOLEAN:
             return value
         case Kind.QUEUED_SECONDS:
             return f"(None if {value} is None else (e.time_logged - {value}) / 1000)"

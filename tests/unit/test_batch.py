@@ -174,3 +174,11 @@ def test_batch_size_follows_the_largest_type_and_grows_back_slowly() -> None:
     for _ in range(100):
         size.observe(batch_of(part(size=100)))
     assert size.entries == 1000
+
+
+def test_batches_of_lost_entries_leave_the_size_within_its_bounds() -> None:
+    size = BatchSize(max_entries=1000, max_bytes=1_000_000)
+    lost = TypeRenderer("bounce", row_settings(["rcpt"])).part([(b"1-0", None)])
+    for _ in range(10_000):
+        size.observe(Batch({"bounce": lost}, pending=True))
+        assert 1 <= size.entries <= 1000

@@ -108,6 +108,8 @@ def test_name_that_another_worker_gave_out_is_recognized(mine: str, other: str, 
         "b.2026-09-28-120000.tsv\n",
         ".b.2026-09-28-120000.tsv",
         "archive",
+        "b.\u0662\u0660\u0662\u0666-09-28-120000.tsv",
+        "b.2026-09-28-120000-" + "9" * 5000 + ".tsv",
     ],
 )
 def test_foreign_name_has_no_stamp(name: str) -> None:

@@ -166,13 +166,27 @@ def test_custom_column_of_an_odd_header_name_shows_that_header(header_name: str)
     assert json.loads(in_json) == {column: "value"}
 
 
+def test_whole_number_of_a_json_line_has_no_fraction() -> None:
+    configured = row_settings(["delay"], layout=Format.JSONL)
+    assert render("deferred", configured, [(b"1-0", payload(event("deferred", delay=300.0)))]) == b'{"delay":300}\n'
+
+
 def test_empty_custom_header_is_written_as_missing() -> None:
     assert render_one(event("bounce", custom={"x-campaign": ""}), CUSTOM) == "-"
 
 
 @pytest.mark.parametrize(
     ("value", "cell"),
-    [(0, "0"), (300, "300"), (300.0, "300"), (0.5, "0.5"), (64.25, "64.25"), (1e15, "1000000000000000"), (10.0, "10")],
+    [
+        (0, "0"),
+        (300, "300"),
+        (300.0, "300"),
+        (0.5, "0.5"),
+        (64.25, "64.25"),
+        (1e15, "1000000000000000"),
+        (10.0, "10"),
+        (1e16, "1e16"),
+    ],
 )
 def test_number_is_written_without_a_fraction_that_is_zero(value: float, cell: str) -> None:
     assert number(value) == cell

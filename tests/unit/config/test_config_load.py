@@ -206,8 +206,7 @@ def test_no_problem_repeats_a_url_that_may_hold_a_password(check_text: Check) ->
         ("[redis]\nblock_ms=4501", "expected at most 4500"),
         ("[redis]\nsocket_timeout_seconds=1\nblock_ms=600", "expected at most 500"),
         ("[redis]\nlease_seconds=11", "expected at least 12"),
-        ("separator=;\n[fields]\nbounce=rcpt,custom_X;Y", "'custom_X;Y' holds the separator"),
-        ('format=csv\n[fields]\nbounce=custom_X"Y', "holds the separator or a quote"),
+        ("separator=;\n[fields]\nbounce=rcpt,custom_X;Y", "'custom_X;Y' holds the separator: expected another"),
     ],
 )
 def test_a_mistake_is_named_with_what_was_expected(check_text: Check, text: str, expected: str) -> None:

@@ -198,6 +198,8 @@ def test_columns_keep_their_order(text: str, expected: tuple[str, ...]) -> None:
         ("custom_", "'custom_' is no custom_"),
         ("custom_X Y", "'custom_X Y' is no custom_"),
         ("custom_X:Y", "'custom_X:Y' is no custom_"),
+        ('custom_X"Y', "is no custom_"),
+        ("custom_X\\Y", "is no custom_"),
         ("custom_Betreffü", "'custom_Betreffü' is no custom_"),
     ],
 )
