@@ -8,7 +8,10 @@
 //
 // One place sends at a time, in the order of the numbers: the direct attempt, or the drain after that attempt is settled.
 
+const { setTimeout: pause } = require('node:timers/promises')
+
 const { form } = require('./batch')
+const { Patience } = require('./patience')
 const { SpoolFull } = require('./spool')
 const { Waiting, release } = require('./waiting')
 
@@ -24,6 +27,7 @@ class Publisher {
   #counters
   #log
   #waiting
+  #patience
   #seq = 0
   #inHand // {batch, events, since, sentAt}: formed, neither acknowledged nor on disk
   #attempt // settles when the direct attempt is over
@@ -45,6 +49,7 @@ class Publisher {
     this.#spool = spool
     this.#counters = counters
     this.#log = log
+    this.#patience = new Patience(settings)
     this.#waiting = new Waiting(settings.memory_max_mb * 1e6)
   }
 
@@ -63,7 +68,7 @@ class Publisher {
     this.#waiting.push(event)
     if (this.#woken) return
     this.#woken = true
-    this.#watch ??= setInterval(() => this.#look(), this.#tickMs)
+    this.#watch ??= setInterval(() => this.#look(), this.#patience.tickMs)
     // Not in the hook itself: events of one turn of the event loop go together, and the hook returns at once.
     queueMicrotask(() => {
       this.#woken = false
@@ -238,11 +243,6 @@ class Publisher {
     release(events)
   }
 
-  get #tickMs() {
-    const { max_hold_ms: hold, spool_after_ms: spool } = this.#settings
-    return Math.max(1, Math.min(50, hold / 4, spool / 4))
-  }
-
   /** Runs while anything waits: an answer that is late, hooks that have waited long enough. */
   #look() {
     const now = performance.now()
@@ -251,26 +251,19 @@ class Publisher {
       this.#watch = undefined
       return
     }
-    const since = this.#inHand?.sentAt ?? this.#waiting.since
-    if (now - since >= this.#settings.spool_after_ms) {
+    if (this.#patience.isLate(this.#inHand?.sentAt ?? this.#waiting.since, now)) {
       this.#caughtUp = false
       this.#spoolFrom('no answer yet')
       this.#keep()
     }
-    this.#letGo(now + this.#tickMs)
+    this.#letGo(this.#patience.limit(this.#full, now))
   }
 
-  #letGo(now) {
-    const { max_hold_ms: hold, on_full, on_full_hold_ms: longHold } = this.#settings
-    const limit = now - (this.#full && on_full === 'hold' ? Math.max(hold, longHold) : hold)
-    if (this.#full && on_full === 'hold') this.#drop(this.#waiting.takeBefore(limit))
+  #letGo(limit) {
+    if (this.#patience.isHolding(this.#full)) this.#drop(this.#waiting.takeBefore(limit))
     else this.#counters.unsafe += this.#waiting.releaseBefore(limit)
-    if (this.#inHand && this.#inHand.since < limit) this.#counters.unsafe += release(this.#inHand.events)
+    if (this.#inHand?.since < limit) this.#counters.unsafe += release(this.#inHand.events)
   }
-}
-
-function pause(ms) {
-  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 module.exports = { Publisher }
