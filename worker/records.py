@@ -34,6 +34,7 @@ class Record(Struct, frozen=True, kw_only=True):
     """The commit record of (consumer, directory). `batch` counts commits and never goes back."""
 
     batch: int = 0
+    committed_ms: int | None = None  # by the worker's clock, for people to read
     files: dict[str, FileState] = {}
     closing: list[Closing] = []
 

@@ -39,7 +39,7 @@ def _streams(status: PartitionStatus) -> Table:
 
 def _consumers(status: PartitionStatus) -> Table:
     table = Table(title="Consumers", title_justify="left")
-    for column in ("consumer", "state", "directory", "commits", "last committed entry", "not sealed yet"):
+    for column in ("consumer", "state", "directory", "commits", "last commit", "not sealed yet"):
         table.add_column(column)
     for consumer in status.consumers:
         table.add_row(
@@ -54,9 +54,9 @@ def _consumers(status: PartitionStatus) -> Table:
 
 
 def _instant(consumer: ConsumerStatus) -> str:
-    if consumer.last_commit_ms is None:
+    if consumer.committed_ms is None:
         return "-"
-    return datetime.fromtimestamp(consumer.last_commit_ms / 1000, UTC).isoformat(" ", "milliseconds")
+    return datetime.fromtimestamp(consumer.committed_ms / 1000, UTC).isoformat(" ", "milliseconds")
 
 
 def _open_files(status: PartitionStatus) -> Table:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -67,10 +68,33 @@ def test_status_tells_what_is_unread_pending_committed_and_open(valkey: RealValk
     assert status["types"]["bounce"]["pending"] == {"entries": 1, "events": 4}
     assert status["types"]["delivered"]["ledger"]["rows"] == 5
     assert status["types"]["delivered"]["ledger"]["published"] == 13
-    assert [(consumer["name"], consumer["alive"]) for consumer in status["consumers"]] == [("worker-1", False)]
+    [consumer] = status["consumers"]
+    assert (consumer["name"], consumer["alive"]) == ("worker-1", False)
+    assert consumer["committed_ms"] > 1_700_000_000_000
     shown = run("status", "--redis", valkey.url, cwd=tmp_path)
     assert "unread events" in shown.stdout
     assert "worker-1" in shown.stdout
+
+
+def test_the_old_plugins_sample_with_every_setting_uncommented_starts_and_does_what_its_comments_say(
+    valkey: RealValkey, tmp_path: Path
+) -> None:
+    sample = (Path(__file__).parents[1] / "unit" / "config" / "old_plugin_sample.ini").read_text()
+    uncommented = re.sub(r"(?m)^;(?=\[|[a-z_]+ *=)", "", sample)
+    ini = tmp_path / "accounting_files.ini"
+    ini.write_text(uncommented.replace("/YOUR_HARAKA_INSTALLATION", str(tmp_path)))
+    worker = WorkerProcess(ini, valkey.url)
+    Publisher(valkey.client(), PARTITION).publish_some(3)
+    worker.start()
+    path = tmp_path / "accounting_files"
+    for directory in ("delivered", "deferred", "bounces"):
+        wait_until(lambda at=path / directory: "@" in next(at.glob("*.csv")).read_text(), f"a row in {directory}")  # type: ignore[misc]
+    assert worker.stop() == 0
+    [bounces] = (path / "bounces" / "archive").glob("b.*.csv")
+    header, row = bounces.read_text().splitlines()
+    assert header == "type;timeLogged;timeQueued;rcpt;srcMta;srcIp;destIp;jobId;dsnStatus;dsnMsg;bounceCat"
+    assert row.split(";")[0] == "b"
+    assert len(row.split(";")) == len(header.split(";"))
 
 
 def test_without_a_url_a_bundled_server_is_started_named_and_stopped(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class ConsumerStatus(Struct, frozen=True, kw_only=True):
     epoch: int
     alive: bool  # its lease lives
     batch: int | None  # commits in its directory
-    last_commit_ms: int | None  # newest stream id that it has committed
+    committed_ms: int | None  # its last commit, by its own clock
     closing: int  # files rotated but not sealed
 
 
@@ -98,14 +98,13 @@ def _owners(link: Link, keys: Keys) -> Iterator[_Owner]:
 
 def _consumer(link: Link, keys: Keys, owner: _Owner, known: Mapping[str, records.Record]) -> ConsumerStatus:
     record = known.get(f"{owner.consumer} {owner.directory}")
-    ids = [file.last_id for file in record.files.values() if file.last_id] if record else []
     return ConsumerStatus(
         name=owner.consumer,
         directory=owner.directory,
         epoch=owner.epoch,
         alive=bool(link.call("EXISTS", keys.lease(owner.consumer))),
         batch=record.batch if record else None,
-        last_commit_ms=max((int(entry_id.partition("-")[0]) for entry_id in ids), default=None),
+        committed_ms=record.committed_ms if record else None,
         closing=len(record.closing) if record else 0,
     )
 

@@ -5,6 +5,7 @@ the stream again, registers, and lets the record say what ran.
 """
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
@@ -184,6 +185,7 @@ class Stream:
         if self._registered is None:
             raise StreamUnavailable("not registered")
         directory, epoch = self._registered
+        record = msgspec.structs.replace(record, committed_ms=time.time_ns() // 1_000_000)
         keys = self.keys
         arguments: list[object] = []
         for event_type in TYPES:
