@@ -8,8 +8,11 @@ const { readFileSync, writeFileSync } = require('node:fs')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
 
+const { discard, open } = require('../lib/endpoint')
+const { read } = require('../lib/settings')
 const { Cluster, withSentinel } = require('./support/cluster')
-const { expected, recipients, start, temporaryDirectory, until } = require('./support/process')
+const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
+const { Proxy } = require('./support/proxy')
 const { eventsOf } = require('./support/streams')
 const { Valkey, freePort, onPath } = require('./support/valkey')
 
@@ -109,6 +112,31 @@ describe('one server', () => {
     const haraka = publisher({ port: valkey.port }, { headers: 'x-own' })
     await until(() => haraka.accounting.wanted.length > 1)
     assert.deepEqual(haraka.accounting.wanted.toSorted(), ['x-job', 'x-own', 'x-tag'])
+  })
+})
+
+describe('the client library', () => {
+  test('has one command on one connection, or an error at once: it queues nothing and connects to nothing by itself', async () => {
+    const valkey = await Valkey.start()
+    const proxy = await Proxy.start(valkey.port)
+    const { settings } = read({ main: {}, redis: { port: proxy.port } }, {}, 'n')
+    const client = await open(settings.redis, 'key')
+    try {
+      proxy.mode = 'swallow'
+      const lost = client.sendCommand(['INCR', 'counter'])
+      await until(() => valkey.with(async (command) => (await command('GET', 'counter')) === '1'))
+      proxy.reset()
+      await assert.rejects(lost, 'a command in flight is not sent again')
+      proxy.mode = 'pass'
+      await assert.rejects(client.sendCommand(['INCR', 'counter']), 'nothing waits for a connection')
+      await sleep(300)
+      assert.equal(proxy.connections, 1)
+      assert.equal(await valkey.with((command) => command('GET', 'counter')), '1')
+    } finally {
+      discard(client)
+      await proxy.stop()
+      await valkey.stop()
+    }
   })
 })
 

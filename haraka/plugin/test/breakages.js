@@ -1,0 +1,186 @@
+'use strict'
+
+// node test/breakages.js [name]: deliberate breakages, each of which must turn its tests red. Not part of `npm test`.
+// Works on a copy; prints one line each, and fails where a breakage goes unnoticed.
+
+const { spawnSync } = require('node:child_process')
+const { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+
+const { binary } = require('./support/valkey')
+
+const PLUGIN = path.join(__dirname, '..')
+
+const BREAKAGES = [
+  ['a duplicate is added again', 'lib/publish.lua', 'if seq <= last then', 'if false then', 'publish_script'],
+  [
+    'a gap is accepted',
+    'lib/publish.lua',
+    "if ARGV[3] == '' then return { 'GAP', last } end",
+    '',
+    'publish_script',
+  ],
+  [
+    'keys are not checked first',
+    'lib/publish.lua',
+    'check_arguments() or check_keys()',
+    'check_arguments()',
+    'publish_script',
+  ],
+  [
+    'hooks are let go before their event is safe',
+    'lib/publisher.js',
+    'this.#waiting.push(event)\n',
+    'this.#waiting.push(event); event.done = undefined; done()\n',
+    'publisher',
+  ],
+  [
+    'an ambiguous batch gets a new number',
+    'lib/publisher.js',
+    'this.#inHand ??= this.#form()',
+    'this.#inHand = this.#inHand ? { ...this.#inHand, batch: require("./batch").form(this.#producer, ++this.#seq, this.#inHand.events) } : this.#form()',
+    'publisher',
+  ],
+  [
+    'what comes during the drain goes first',
+    'lib/publisher.js',
+    'if (this.#spooling) return this.#keep()',
+    '',
+    'publisher',
+  ],
+  [
+    'a gap is not filled from the ring',
+    'lib/courier.js',
+    'for (const each of [...missing, batch])',
+    'for (const each of [batch])',
+    'publisher',
+  ],
+  [
+    'a lost batch is not counted',
+    'lib/courier.js',
+    'let excuse = givenUp',
+    'let excuse = [0, 0, 0]',
+    'publisher',
+  ],
+  [
+    'a late answer is waited for by hooks',
+    'lib/patience.js',
+    'return now - since >= this.#settings.spool_after_ms',
+    'return false',
+    'publisher',
+  ],
+  [
+    'hooks wait for ever',
+    'lib/patience.js',
+    'return now + this.tickMs - (',
+    'return -Infinity - (',
+    'publisher',
+  ],
+  ['a living process is robbed', 'lib/spool_home.js', '!(await isAlive(root, holder))', 'true', 'claims'],
+  [
+    'files are drained in the order of the alphabet',
+    'lib/claims.js',
+    '(a === b ? m - n : a < b ? -1 : 1)',
+    '(String(m) < String(n) ? -1 : 1)',
+    'claims',
+  ],
+  [
+    'a damaged record is taken',
+    'lib/spool_record.js',
+    ' || checksum([producer, tag, seq, parts], payload) !== sum',
+    '',
+    'spool',
+  ],
+  [
+    'a drained file is removed while it is written',
+    'lib/spool.js',
+    'this.isEmpty && !this.#appending',
+    'this.isEmpty',
+    'spool',
+  ],
+  [
+    'the spool has no bound',
+    'lib/spool.js',
+    'if (this.bytes + this.#elsewhere() + record.length > this.#maxBytes)',
+    'if (false)',
+    'spool',
+  ],
+  ['memory has no bound', 'lib/waiting.js', 'return this.#length >= this.#maxLength', 'return false', 'full'],
+  ['stale marks are repeated', 'lib/failure.js', 'words.slice(0, 10) === text.slice(0, 10)', 'true', 'event'],
+  [
+    'all recipients of the message are delivered',
+    'lib/event.js',
+    'okRecips?.length ? okRecips : hmail.todo.rcpt_to',
+    'hmail.todo.rcpt_to',
+    'event samples',
+  ],
+  [
+    'a throwing hook takes others with it',
+    'index.js',
+    'this.logerror(`after ${type}: ${failure.stack}`)',
+    'throw failure',
+    'plugin',
+  ],
+  [
+    'the client queues while it is offline',
+    'lib/endpoint.js',
+    'disableOfflineQueue: true,',
+    '',
+    'connection',
+  ],
+  [
+    'the client connects again by itself',
+    'lib/endpoint.js',
+    'reconnectStrategy: false',
+    'reconnectStrategy: 10',
+    'connection',
+  ],
+]
+
+function copy() {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'accounting-breakage-'))
+  const plugin = path.join(dir, 'haraka', 'plugin')
+  cpSync(PLUGIN, plugin, { recursive: true, filter: (file) => path.basename(file) !== 'node_modules' })
+  cpSync(path.join(PLUGIN, '..', '..', 'schemas', 'samples'), path.join(dir, 'schemas', 'samples'), {
+    recursive: true,
+  })
+  symlinkSync(path.join(PLUGIN, 'node_modules'), path.join(plugin, 'node_modules'))
+  return { dir, plugin }
+}
+
+/** Whether the tests notice. */
+function isNoticed([name, file, from, to, tests]) {
+  const { dir, plugin } = copy()
+  try {
+    const target = path.join(plugin, file)
+    const source = readFileSync(target, 'utf8')
+    if (source.split(from).length !== 2) throw new Error(`${name}: ${file} does not hold the text once`)
+    writeFileSync(
+      target,
+      source.replace(from, () => to),
+    )
+    const files = tests.split(' ').map((test) => path.join('test', `${test}.test.js`))
+    const env = { ...process.env, VALKEY_SERVER: binary() }
+    const { status } = spawnSync(process.execPath, ['--test', ...files], {
+      cwd: plugin,
+      env,
+      timeout: 60_000,
+    })
+    return status !== 0
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+function main() {
+  const chosen = BREAKAGES.filter(([name]) => name.includes(process.argv[2] ?? ''))
+  const missed = chosen.filter((breakage) => {
+    const noticed = isNoticed(breakage)
+    console.log(`${noticed ? 'red  ' : 'GREEN'} ${breakage[0]}`)
+    return !noticed
+  })
+  process.exitCode = missed.length > 0 ? 1 : 0
+}
+
+main()
