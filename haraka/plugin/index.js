@@ -107,9 +107,14 @@ exports.account = function (type, next, hmail, params, mx, error) {
   }
   let body
   try {
-    const { node } = this.settings
-    const attempt = this.settings.src_ip === 'socket' ? attemptOf(hmail, mx, error) : {}
-    body = build[type](hmail, params, { ...attempt, node, now: Date.now(), vmta: server.notes?.vmta })
+    const attempt = attemptOf(hmail, mx, error)
+    body = build[type](hmail, params, {
+      now: Date.now(),
+      node: this.settings.node,
+      vmta: server.notes?.vmta,
+      address: attempt?.address,
+      mx: attempt?.mx,
+    })
     this.accounting ??= this.new_accounting()
     if (body !== undefined) return this.accounting.add(type, body, hmail.todo.uuid ?? '', done)
     this.logwarn(`${type}: nothing to account for (unreadable queue file?)`)

@@ -58,14 +58,14 @@ function bare(address) {
 }
 
 function custom(headers) {
-  let before = ',"custom":{'
+  let before = ',"custom":{"'
   for (const name in headers) {
     const value = closed(headers[name])
     if (value === '') continue
-    pieces.push(before, JSON.stringify(name), ':"', value)
-    before = ','
+    pieces.push(before, closed(name), ':"', value)
+    before = ',"'
   }
-  if (before === ',') pieces.push('}')
+  if (before === ',"') pieces.push('}')
 }
 
 /** Host name of a destination, preferring the one that DNS was asked for to the address that came back. */

@@ -31,10 +31,10 @@ function watch(hmail) {
   }
 }
 
-/** {mx, address} of the attempt that an event is about; empty where none reached a host or several were tried. */
+/** {mx, address} of the attempt that an event is about; undefined where none reached a host or several were tried. */
 function attemptOf(hmail, mx, error) {
   const attempt = (mx && attempts.get(mx)) ?? attempts.get(hmail)
-  return attempt === undefined || (!mx && String(error ?? '').includes('Tried all MXs')) ? {} : attempt
+  return !mx && error && String(error).includes('Tried all MXs') ? undefined : attempt
 }
 
 module.exports = { watch, attemptOf }

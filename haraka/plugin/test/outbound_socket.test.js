@@ -39,7 +39,7 @@ test('what an earlier attempt left is forgotten when the next one begins', () =>
   watch(item)
   item.try_deliver_host_on_socket(mx(), 'h', 25, socket('192.0.2.9'))
   watch(item)
-  assert.deepEqual(attemptOf(item), {})
+  assert.equal(attemptOf(item), undefined)
 })
 
 test('the recipients that a split puts under a new item are found by their destination', () => {
@@ -54,7 +54,7 @@ test('a deferral after every host was tried has no address: which one would it b
   const item = new Item()
   watch(item)
   item.try_deliver_host_on_socket(mx(), 'h', 25, socket('192.0.2.9'))
-  assert.deepEqual(attemptOf(item, undefined, 'Tried all MXs'), {})
+  assert.equal(attemptOf(item, undefined, 'Tried all MXs'), undefined)
 })
 
 test('an item of an unknown kind is left as it is', () => {
@@ -75,5 +75,5 @@ test('a delivery goes on where the socket cannot be looked at', () => {
   const item = new Item()
   watch(item)
   assert.equal(item.try_deliver_host_on_socket(undefined, 'h', 25, undefined), 'result')
-  assert.deepEqual(attemptOf(item), {})
+  assert.equal(attemptOf(item), undefined)
 })
