@@ -39,6 +39,7 @@ def settings(answers: Answers, password: str | None) -> Settings:
             path=answers[keys.PATH],
             location={name: answers[keys.LOCATION[name]] for name in TYPES},
             archive_to={name: answers[keys.ARCHIVE_TO[name]] for name in TYPES},
+            min_free_bytes=answers[keys.MIN_FREE_MB] * 1_000_000,
         ),
         stream=_stream(answers, password),
         server=ServerSettings(directory=answers[keys.SERVER_DIRECTORY], port=answers[keys.SERVER_PORT]),
@@ -71,4 +72,6 @@ def _stream(answers: Answers, password: str | None) -> StreamSettings:
         lease_seconds=answers[keys.LEASE],
         batch_entries=answers[keys.BATCH_ENTRIES],
         batch_bytes=answers[keys.BATCH_BYTES],
+        wait_replicas=answers[keys.WAIT_REPLICAS],
+        producer_days=answers[keys.PRODUCER_DAYS],
     )

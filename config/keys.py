@@ -94,6 +94,14 @@ MAX_SIZE = Key(
     "Megabytes (of 10^6 bytes) at which an open file is rotated and archived. Fractions are allowed.",
     "0.5",
 )
+MIN_FREE_MB = Key(
+    MAIN,
+    "min_free_mb",
+    values.whole(0, 1_000_000, "a whole number of megabytes"),
+    "64",
+    "Megabytes (of 10^6 bytes) that stay free on the disk: with less, the worker stops reading until there is room.",
+    "1000",
+)
 
 LOCATION = {
     name: Key(
@@ -192,6 +200,23 @@ BATCH_BYTES = Key(
     "Bytes that a batch should hold at most; large entries are asked for in smaller numbers.",
     "1000000",
 )
+WAIT_REPLICAS = Key(
+    "redis",
+    "wait_replicas",
+    values.whole(0, 100, "a whole number of replicas"),
+    "0",
+    "Replicas that must have a commit before it counts (WAIT); for a server whose failover must not lose one.",
+    "1",
+)
+PRODUCER_DAYS = Key(
+    "redis",
+    "producer_days",
+    values.whole(1, 3650, "a whole number of days"),
+    "30",
+    "Days of silence, by the server's clock, after which a process of Haraka is forgotten; longer than any spool waits. "
+    "One that comes back later is reported as a gap.",
+    "90",
+)
 
 NAME = Key(
     "worker",
@@ -234,9 +259,10 @@ SECTIONS = {
 }
 
 _ALL: tuple[Key[object], ...] = (
-    *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING, ARCHIVE_INTERVAL, MAX_SIZE),
+    *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING, ARCHIVE_INTERVAL, MAX_SIZE, MIN_FREE_MB),
     *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),
     *(REDIS_URL, PASSWORD_FILE, PARTITION, SOCKET_TIMEOUT, BLOCK, LEASE, BATCH_ENTRIES, BATCH_BYTES),
+    *(WAIT_REPLICAS, PRODUCER_DAYS),
     *(NAME, SERVER_DIRECTORY, SERVER_PORT),
 )
 KEYS = {key.id: key for key in _ALL}

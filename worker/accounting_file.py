@@ -8,6 +8,7 @@ ends with the process, so a lock that can be had tells that the writer is gone.
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from worker.errors import DiskTrouble
@@ -72,15 +73,60 @@ class AccountingFile:
 
         Returns None where the name is gone or now means another file: somebody sealed it.
         """
+        file = cls._lock_existing(path, state, fcntl.LOCK_EX)
+        if file is not None and not file.is_still_there():
+            file.close()
+            return None
+        return file
+
+    @classmethod
+    def adopt_orphan(cls, path: Path) -> "AccountingFile | None":
+        """Open and lock a file whose writer is dead; None where somebody has its lock, or it is gone.
+
+        Its state tells nothing but its name and inode: only a record knows what of it is committed.
+        """
+        try:
+            facts = path.lstat()
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(facts.st_mode):
+            return None
+        state = FileState(name=path.name, inode=facts.st_ino, length=0, opened_ms=0)
+        file = cls._lock_existing(path, state, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if file is not None and not file.is_still_there():
+            file.close()
+            return None
+        return file
+
+    @classmethod
+    def _lock_existing(cls, path: Path, state: FileState, operation: int) -> "AccountingFile | None":
         try:
             descriptor = _open_existing(path)
         except FileNotFoundError:
             return None
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if not _is_still(path, descriptor, state.inode):
+        try:
+            fcntl.flock(descriptor, operation)
+        except BlockingIOError:
             os.close(descriptor)
             return None
         return cls(path, descriptor, state)
+
+    def is_still_there(self) -> bool:
+        """Tell whether the open file is the recorded one and still stands under its name.
+
+        To be asked after every lock (protocol trap 11), and before a commit: an editor or logrotate may have swapped
+        it, and rows in a file without a name are lost when it is closed.
+        """
+        mine = os.fstat(self._descriptor)
+        try:
+            named = self.path.lstat()
+        except OSError:
+            return False
+        return mine.st_ino == self.state.inode and (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
+
+    def content(self) -> bytes:
+        """Return what is committed."""
+        return os.pread(self._descriptor, self.state.length, 0)
 
     def append(self, data: bytes) -> None:
         """Append rows. What a failed append left behind is cut by the next `cut`."""
@@ -125,13 +171,3 @@ def _open_existing(path: Path) -> int:
         if error.errno not in {errno.EACCES, errno.EROFS}:
             raise
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-
-
-def _is_still(path: Path, descriptor: int, inode: int) -> bool:
-    """Tell whether a locked descriptor is the recorded file, and still stands under its name (protocol trap 11)."""
-    mine = os.fstat(descriptor)
-    try:
-        named = path.lstat()
-    except FileNotFoundError:
-        return False
-    return mine.st_ino == inode and (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)

@@ -91,6 +91,12 @@ def seal(  # noqa: PLR0913
     return place
 
 
+def finish_move(file: AccountingFile, location: Location) -> None:
+    """Move a sealed file to the archive after a crash in the middle of it, and close it."""
+    _move(file.path, location.archive)
+    file.close()
+
+
 def discard(file: AccountingFile) -> None:
     """Unlink a file that holds nothing but its header, and close it."""
     file.path.unlink(missing_ok=True)

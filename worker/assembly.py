@@ -31,7 +31,8 @@ def build_worker(
         Files(directory, renderer, writer, archiving=archiving, now=lambda: datetime.now(UTC)),
         renderer,
         settings.rotation,
-        directory_id=directory.id,
+        directory=directory,
         size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
+        lease_seconds=settings.stream.lease_seconds,
         pauses=pauses,
     )

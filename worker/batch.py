@@ -3,6 +3,7 @@
 Pure.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
@@ -11,11 +12,14 @@ from typing import NamedTuple
 import msgspec
 
 from worker.decode import DeadLetter, Decoder, RawEntry
-from worker.records import FileState
+from worker.records import FileState, id_order
 from worker.rows import Rows
 from worker.settings import RowSettings
 
 _SLICE = 256
+
+#: Entries by type and id, with their fields.
+Known = Mapping[tuple[str, bytes], Sequence[bytes]]
 _time_logged = attrgetter("time_logged")
 
 
@@ -56,6 +60,16 @@ class Batch(NamedTuple):
 
     parts: Mapping[str, Part]
     pending: bool  # read from the own pending entries: nothing new may be read before it is committed
+    entries: Mapping[str, Sequence[RawEntry]] = {}  # what it was made of
+
+    def through(self, before: Mapping[str, str]) -> dict[str, str]:
+        """Return, by type, the highest stream id that is acknowledged once this batch is."""
+        through = dict(before)
+        for event_type, part in self.parts.items():
+            last = part.ids[-1].decode("ascii")
+            if event_type not in through or id_order(last) > id_order(through[event_type]):
+                through[event_type] = last
+        return through
 
 
 class TypeRenderer:
@@ -117,11 +131,60 @@ class Renderer:
     def __init__(self, settings: RowSettings) -> None:
         self.types = {event_type: TypeRenderer(event_type, settings) for event_type in settings.columns}
 
-    def render(self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool) -> Batch | None:
-        """Return the batch of these entries, or None where there are none."""
+    def render(
+        self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool, known: Known | None = None
+    ) -> Batch | None:
+        """Return the batch of these entries, or None where there are none.
+
+        `known` entries have rows already: they are acknowledged with the batch, and yield none.
+        """
         if not entries:
             return None
-        return Batch({event_type: self.types[event_type].part(raw) for event_type, raw in entries.items()}, pending)
+        parts = {}
+        for event_type, raw in entries.items():
+            new = [entry for entry in raw if not _is_known(known, event_type, entry)] if known else raw
+            part = self.types[event_type].part(new)
+            parts[event_type] = part if new is raw else part._replace(ids=[entry_id for entry_id, _ in raw])
+        return Batch(parts, pending, entries)
+
+
+def _is_known(known: Known, event_type: str, entry: RawEntry) -> bool:
+    """Tell whether an entry has rows: only what has the same id and the same bytes is the same entry."""
+    fields = known.get((event_type, entry[0]))
+    return fields is not None and fields == entry[1]
+
+
+class Written:
+    """The entries of the last batches, whose rows are committed though the server has forgotten it (step 10).
+
+    Bounded in bytes.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._batches: deque[Batch] = deque()
+
+    def add(self, batch: Batch) -> None:
+        """Remember a committed batch, and let the oldest go."""
+        self._batches.append(batch)
+        self._bytes += _size(batch)
+        while self._bytes > self._max_bytes:
+            self._bytes -= _size(self._batches.popleft())
+
+    def recall(self) -> Known:
+        """Return the remembered entries."""
+        return {
+            (event_type, entry_id): fields
+            for batch in self._batches
+            for event_type, raw in batch.entries.items()
+            for entry_id, fields in raw
+            if fields is not None
+        }
+
+
+def _size(batch: Batch) -> int:
+    return sum(part.size for part in batch.parts.values())
 
 
 class BatchSize:

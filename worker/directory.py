@@ -1,20 +1,26 @@
 """The directory of accounting files: its identity, the consumer's lock, and the names that it has given out.
 
-What survives a crash: `.directory-id`, the last name of each type in `<location>/.last-name`, and the lock files,
-which are never unlinked (a process may wait on the inode). The locks themselves end with the process.
+What survives a crash: `.directory-id`, the book of names of each type (`<location>/.names`), and the lock files, which
+are never unlinked (a process may wait on the inode). The locks themselves end with the process.
 """
 
 import fcntl
 import os
 import secrets
+import stat
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from schemas.events import TYPES
 from worker.accounting_file import AccountingFile, sync_directory
 from worker.errors import DiskTrouble, Locked
 from worker.naming import Names, Stamp, next_stamp
 from worker.settings import DirectorySettings, NameSettings
+
+_BOOK = ".names"
+_ID = ".directory-id"
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -55,7 +61,7 @@ class ConsumerLock:
 
 def _directory_id(path: Path) -> str:
     """Return the random id of a directory, made at its first use."""
-    file = path / ".directory-id"
+    file = path / _ID
     while True:
         try:
             known = file.read_text("ascii").strip()
@@ -63,7 +69,7 @@ def _directory_id(path: Path) -> str:
             known = ""
         if known:
             return known
-        fresh = path / f".directory-id.{os.getpid()}"
+        fresh = path / f"{_ID}.{os.getpid()}"
         write_durably(fresh, f"{secrets.token_hex(8)}\n".encode())
         try:
             os.link(fresh, file)  # never replaces the id of a worker that was quicker
@@ -72,6 +78,13 @@ def _directory_id(path: Path) -> str:
         finally:
             fresh.unlink()
         sync_directory(path)
+
+
+class Book(msgspec.Struct, frozen=True):
+    """The names that a location has given out: the last one's stamp, and those of files not known to be sealed."""
+
+    last: str = ""
+    open: tuple[str, ...] = ()
 
 
 class Location:
@@ -92,7 +105,7 @@ class Location:
     def create(self, consumer: str, header: bytes, now: datetime) -> AccountingFile:
         """Make a new file under a name that this directory never had; `now` is aware."""
         temporary = self.path / f".{consumer}.new"
-        lock = os.open(self.path / ".last-name.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = os.open(self.path / ".names.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             path = self._next_path(now)
@@ -102,18 +115,34 @@ class Location:
         finally:
             os.close(lock)
 
+    def given_out(self) -> tuple[str, ...]:
+        """Return the names of files that this directory made and that were not sealed when it last looked."""
+        return self._book().open
+
+    def _book(self) -> Book:
+        try:
+            return msgspec.json.decode((self.path / _BOOK).read_bytes(), type=Book)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return Book()
+
     def _next_path(self, now: datetime) -> Path:
         """Return the next name, written down as given out before anybody can use it."""
-        book = self.path / ".last-name"
-        try:
-            last = Stamp.parse(book.read_text("ascii").strip())
-        except FileNotFoundError:
-            last = None
-        stamp = next_stamp(last or self._latest_in_use(), now.astimezone(self._timezone))
+        book = self._book()
+        last = Stamp.parse(book.last) or self._latest_in_use()
+        stamp = next_stamp(last, now.astimezone(self._timezone))
         while self._is_used(self._names.format(stamp)):  # foreign files, or a book that was lost
             stamp = stamp.successor()
-        write_durably(book, f"{stamp}\n".encode())
-        return self.path / self._names.format(stamp)
+        name = self._names.format(stamp)
+        unsealed = (each for each in book.open if self._is_unsealed(each))
+        write_durably(self.path / _BOOK, msgspec.json.encode(Book(str(stamp), (*unsealed, name))))
+        return self.path / name
+
+    def _is_unsealed(self, name: str) -> bool:
+        """Tell whether a file is still here and can be written; sealing takes both away, or one of them."""
+        try:
+            return bool((self.path / name).lstat().st_mode & stat.S_IWUSR)
+        except FileNotFoundError:
+            return False
 
     def _latest_in_use(self) -> Stamp | None:
         """Return the latest stamp among the files that are there, for a book that was lost."""
@@ -140,6 +169,7 @@ class Directory:
         """Make the directories and take the consumer's lock. Raises Locked, or DiskTrouble from the disk."""
         self.path = settings.path
         self.consumer = consumer
+        self._min_free_bytes = settings.min_free_bytes
         self.locations = {
             event_type: Location(
                 settings.path / settings.location[event_type],
@@ -157,6 +187,26 @@ class Directory:
                 location.prepare(archiving=archiving)
         except OSError as error:
             raise DiskTrouble(f"{error.filename}: {error.strerror}") from error
+
+    def check(self) -> None:
+        """Raise DiskTrouble where this is not the directory any more, or has too little room.
+
+        A volume that is not mounted leaves an empty directory behind: nothing may be made in it.
+        """
+        try:
+            found = (self.path / _ID).read_text("ascii").strip()
+            room = os.statvfs(self.path)
+            for location in self.locations.values():
+                location.path.mkdir(exist_ok=True)
+        except (OSError, UnicodeDecodeError) as error:
+            raise DiskTrouble(f"{self.path}: {error}: is its volume mounted?") from error
+        if found != self.id:
+            raise DiskTrouble(f"{self.path}: directory id is {found!r}, expected {self.id}: is it another volume?")
+        free_bytes = room.f_bavail * room.f_frsize
+        if free_bytes < self._min_free_bytes:
+            expected = self._min_free_bytes // 1_000_000
+            message = f"{self.path}: {free_bytes // 1_000_000} MB free, expected at least {expected}"
+            raise DiskTrouble(message)
 
     def release(self) -> None:
         """Give the consumer's lock up."""

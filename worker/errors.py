@@ -30,6 +30,10 @@ class StreamUnavailable(AccountingError):
     """The server cannot be reached or does not answer as it should: back off, then recover."""
 
 
+class NameHeld(StreamUnavailable):
+    """A live worker in another directory has this consumer's name: wait until its lease is gone."""
+
+
 class Fenced(AccountingError):
     """Another registration holds this consumer's name: register again, then compare batches."""
 

@@ -37,6 +37,14 @@ class Files:
         self._held: dict[str, AccountingFile] = {}  # every file whose lock is held, by name
         self.open: dict[str, AccountingFile] = {}  # by type
 
+    def holds(self, name: str) -> bool:
+        """Tell whether this process has a file's lock."""
+        return name in self._held
+
+    def header_bytes(self, event_type: str) -> int:
+        """Return the length of a type's header line."""
+        return len(self._rows[event_type].header)
+
     # New files, rotation, seal: design section 5, steps 12 to 14
 
     def create(self, event_type: str) -> FileState:
@@ -69,18 +77,33 @@ class Files:
 
     def seal(self, closing: Closing) -> None:
         """Seal a file that a record names under `closing`; one without rows is unlinked."""
-        file = self._held[closing.file.name]
-        location = self._directory.locations[closing.event_type]
+        self._end(closing, self._held[closing.file.name])
+        del self._held[closing.file.name]
+
+    def _end(self, closing: Closing, file: AccountingFile) -> None:
         if not file.state.rows:
             archive.discard(file)
+            return
+        place = archive.seal(
+            file, self._directory.locations[closing.event_type], self._rows[closing.event_type].columns,
+            event_type=closing.event_type, reason=closing.reason, writer=self._writer, archiving=self._archiving,
+        )  # fmt: skip
+        rows, size = closing.file.rows, closing.file.length
+        event(_log, "file.sealed", file=place, rows=rows, bytes=size, reason=closing.reason)
+
+    # Orphans: step 16
+
+    def finish_orphan(self, closing: Closing, file: AccountingFile) -> None:
+        """Seal a dead worker's file, whose lock is held and whose record was seized."""
+        if self._cut_to_record(file):
+            self._end(closing, file)
+
+    def finish_move(self, event_type: str, file: AccountingFile) -> None:
+        """Close a sealed file, after moving it where its move to the archive was interrupted."""
+        if self._archiving:
+            archive.finish_move(file, self._directory.locations[event_type])
         else:
-            place = archive.seal(
-                file, location, self._rows[closing.event_type].columns, event_type=closing.event_type,
-                reason=closing.reason, writer=self._writer, archiving=self._archiving,
-            )  # fmt: skip
-            rows, size = closing.file.rows, closing.file.length
-            event(_log, "file.sealed", file=place, rows=rows, bytes=size, reason=closing.reason)
-        del self._held[closing.file.name]
+            file.close()
 
     # A batch: step 8
 
@@ -91,6 +114,8 @@ class Files:
         for event_type in touched:
             self.open[event_type].append(batch.parts[event_type].rows)
         for event_type in touched:
+            if not self.open[event_type].is_still_there():
+                raise DiskTrouble(f"{self.open[event_type].path}: removed, renamed or replaced while it was open")
             self.open[event_type].sync()
             states[event_type] = batch.parts[event_type].advance(states[event_type])
         return states
@@ -103,6 +128,12 @@ class Files:
         Held files that the record does not name were linked but never acknowledged; they hold a header and are
         unlinked.
         """
+        try:
+            return self._adopt(record)
+        except OSError as error:
+            raise DiskTrouble(f"{error.filename or self._directory.path}: {error.strerror}") from error
+
+    def _adopt(self, record: Record) -> Record:
         self.open = {}
         for closing in record.closing:
             self._finish_closing(closing)
@@ -128,20 +159,42 @@ class Files:
     def _restore(self, event_type: str, state: FileState) -> AccountingFile | None:
         """Return a recorded file, locked and cut to its recorded length; None where it is not there any more."""
         path = self._directory.locations[event_type].path / state.name
-        file = self._held.get(state.name) or AccountingFile.reopen(path, state)
+        file = self._held.get(state.name)
+        if file is not None and not file.is_still_there():
+            file.state = state
+            self._rescue(self._held.pop(state.name))
+            return None
+        file = file or AccountingFile.reopen(path, state)
         if file is None:
             return None
         file.state = state
         self._held[state.name] = file
-        size = file.size()
-        if size < state.length:
-            self._give_up_short(file, size)
+        if not self._cut_to_record(file):
+            del self._held[state.name]
             return None
-        if size > state.length:
-            kept = salvage.keep_tail(self._directory.path, file)
-            event(_log, "file.cut", logging.WARNING, file=path, bytes=size - state.length, kept=kept)
-            file.cut()
         return file
+
+    def _cut_to_record(self, file: AccountingFile) -> bool:
+        """Cut a file to its committed length, keeping its tail; False where it is shorter, and was given up."""
+        size, committed = file.size(), file.state.length
+        if size < committed:
+            kept = salvage.note_short(self._directory.path, file)
+            missing = committed - size
+            event(_log, "file.short", logging.ERROR, file=file.path, missing_bytes=missing, kept=kept)
+            file.close()
+            return False
+        if size > committed:
+            kept = salvage.keep_tail(self._directory.path, file)
+            event(_log, "file.cut", logging.WARNING, file=file.path, bytes=size - committed, kept=kept)
+            file.cut()
+        return True
+
+    def _rescue(self, file: AccountingFile) -> None:
+        """Keep the committed rows of an open file that somebody removed or swapped, while it can still be read."""
+        why = "removed, renamed or replaced while it was open"
+        kept = salvage.keep_whole(self._directory.path, file, why) if file.state.rows else None
+        event(_log, "file.swapped", logging.ERROR, file=file.path, rows=file.state.rows, kept=kept)
+        file.close()
 
     def _let_go(self, file: AccountingFile) -> None:
         """Unlink a new file that no record names; what it holds beyond its header is kept aside first.
@@ -156,13 +209,6 @@ class Files:
             kept = salvage.keep_tail(self._directory.path, file)
             event(_log, "file.unnamed", logging.ERROR, file=file.path, kept=kept)
         archive.discard(file)
-
-    def _give_up_short(self, file: AccountingFile, size: int) -> None:
-        kept = salvage.note_short(self._directory.path, file)
-        missing = file.state.length - size
-        event(_log, "file.short", logging.ERROR, file=file.path, missing_bytes=missing, kept=kept)
-        del self._held[file.path.name]
-        file.close()
 
     def release(self) -> None:
         """Close every file and give up every lock, whatever state they are in; the record tells the rest."""

@@ -16,12 +16,14 @@ import msgspec
 from schemas.events import TYPES
 from worker import recovery
 from worker.batch import Batch, BatchSize, Renderer
-from worker.decode import RawEntry
-from worker.errors import Behind, DiskTrouble, Fenced, StreamUnavailable
+from worker.directory import Directory
+from worker.errors import Behind, DiskTrouble, Fenced, NameHeld, StreamUnavailable
 from worker.files import Files, require_open
 from worker.log import event
+from worker.reader import Reader
 from worker.records import Closing, Record
 from worker.rotation import Reason, rotation_reason
+from worker.scan import scan
 from worker.schedule import Schedule
 from worker.settings import RotationSettings
 from worker.stream import Stream
@@ -30,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF_SECONDS = (0.1, 10.0)  # the first pause, the longest one
 _MAX_DOUBLINGS = 10
+_DISK_CHECK_SECONDS = 1.0
 
 #: What a recovery answers: after each of these the record alone tells what is committed.
 RECOVERABLE = (StreamUnavailable, Fenced, Behind, DiskTrouble)
@@ -58,18 +61,21 @@ class Worker:
 
     def __init__(  # noqa: PLR0913
         self, stream: Stream, files: Files, renderer: Renderer, rotation: RotationSettings, *,
-        directory_id: str, size: BatchSize, pauses: Pauses | None = None,
+        directory: Directory, size: BatchSize, lease_seconds: int, pauses: Pauses | None = None,
     ) -> None:  # fmt: skip
         self._stream = stream
         self._files = files
-        self._renderer = renderer
         self._rotation = rotation
-        self._directory_id = directory_id
-        self._size = size
+        self._directory = directory
         self._pauses = pauses or Pauses()
+        self._reader = Reader(
+            stream, renderer, size, look_around=self._look_around, look_every_seconds=lease_seconds / 3,
+            monotonic=self._pauses.monotonic,
+        )  # fmt: skip
         self._schedule = Schedule(rotation.interval_seconds, self.summarize)
         self._record: Record | None = None  # the last one acknowledged or adopted
         self._in_hand: Batch | None = None  # rendered, not appended
+        self._check_disk_at = 0.0
         self._born: dict[str, float] = {}  # by type: when its open file was made, monotonic seconds
         self._started = False  # the files of an earlier process are sealed, new ones are born
         self._stopping = False
@@ -104,46 +110,44 @@ class Worker:
 
     def step(self) -> None:
         """Do one batch, or wait a little where there is none."""
-        batch = self._in_hand or self._next_batch()
+        self._check_disk()
+        batch = self._in_hand or self._reader.next_batch(wait=not self._stopping)
         self._in_hand = None
         if batch is None:
             self._rotate_due(idle=True)
             return
         require_open(self._files, set(batch.parts))
-        prefetch = not (self._stopping or batch.pending)
-        if prefetch:
-            self._stream.request_new(self._size.entries, block=False)
+        ahead = not self._stopping and self._reader.request_ahead(batch)
         states = self._files.append(batch)
-        entries = self._stream.receive_entries() if prefetch else {}
-        record = self._current().next(files=states)
+        entries = self._reader.receive_ahead() if ahead else {}
+        record = self._current().next(files=states, through=batch.through(self._current().through))
         self._stream.send_commit(record, batch.parts)
-        following = self._render(entries, pending=False)  # while the server commits
+        following = self._reader.render(entries)  # while the server commits
         self._stream.receive_commit()
         self._acknowledged(record)
+        self._reader.written(batch)
         self._count(batch)
         self._in_hand = following
         self._rotate_due(idle=False)
 
-    def _next_batch(self) -> Batch | None:
-        """Read when nothing is in hand: own pending entries first, then new ones, waiting for them.
+    def _look_around(self) -> None:
+        """Take over from consumers whose lease is gone, and end files whose writers are dead (steps 15 and 16).
 
-        Own pending entries are looked at here every time: a read whose reply was lost may have left some.
+        The reader calls this, only while no batch is in hand and none is on its way (protocol traps 1 and 21).
         """
-        entries = self._stream.read_pending(self._size.entries, {})
-        if entries:
-            return self._render(entries, pending=True)
-        # Entries of consumers whose lease is gone are taken over here (design section 5, step 15).
-        self._stream.renew_lease()
-        if self._stopping:
-            return None
-        self._stream.request_new(self._size.entries, block=True)
-        return self._render(self._stream.receive_entries(), pending=False)
+        for taken in self._stream.take_over():
+            event(_log, "consumer.taken_over", logging.WARNING, **taken._asdict())
+        try:
+            scan(self._directory, self._files, self._stream)
+        except OSError as error:
+            raise DiskTrouble(f"{error.filename}: {error.strerror}") from error
 
-    def _render(self, entries: Mapping[str, list[RawEntry]], *, pending: bool) -> Batch | None:
-        batch = self._renderer.render(entries, pending=pending)
-        if batch:
-            self._size.observe(batch)
-        return batch
+    def _check_disk(self) -> None:
+        """Pause before the disk is full, and where the directory is not what it was."""
+        now = self._pauses.monotonic()
+        if now >= self._check_disk_at:
+            self._directory.check()
+            self._check_disk_at = now + _DISK_CHECK_SECONDS
 
     def _current(self) -> Record:
         if self._record is None:
@@ -232,9 +236,12 @@ class Worker:
         Returns False where the worker was asked to stop before: then nothing may be cut, the record was not seen.
         """
         attempt = 0
+        told = ""
         while True:
             if error is not None:
-                event(_log, "worker.recovering", logging.WARNING, why=error, kind=type(error).__name__)
+                if str(error) != told:
+                    event(_log, "worker.recovering", logging.WARNING, why=error, kind=type(error).__name__)
+                told = str(error)
                 self._pause(attempt)
                 if self._stopping:
                     event(_log, "worker.stopped_early", logging.WARNING, next="the next start finishes it")
@@ -255,16 +262,22 @@ class Worker:
 
     def _recover_once(self) -> None:
         self._in_hand = None
+        self._directory.check()
         self._stream.open()
         for warning in self._stream.check_server():
             event(_log, "server.warning", logging.WARNING, what=warning)
-        registration = self._stream.register(self._directory_id, renew=self._record is not None)
+        if self._record is None and (holder := self._stream.other_directory(self._directory.id)):
+            raise NameHeld(f"consumer name is held by a live worker in directory {holder}")
+        registration = self._stream.register(self._directory.id, renew=self._record is not None)
+        if self._record is not None:
+            self._stream.forgive()
         plan = recovery.plan(self._record, registration.record)
         record = plan.record
         if plan.restore:
             event(_log, "server.lost_its_tail", logging.ERROR, commits=plan.lost_commits)
             record = self._files.restorable(record)
             self._commit(record, restore=True)
+            self._reader.recall()
         self._record = self._files.adopt(record)
         missing = [event_type for event_type in TYPES if not self._started or event_type not in self._files.open]
         if missing:

@@ -35,12 +35,19 @@ class Record(Struct, frozen=True, kw_only=True):
 
     batch: int = 0
     committed_ms: int | None = None  # by the worker's clock, for people to read
+    through: dict[str, str] = {}  # by type: the highest stream id acknowledged
     files: dict[str, FileState] = {}
     closing: list[Closing] = []
 
     def next(self, **changes: object) -> "Record":
         """Return the record of the next commit."""
         return msgspec.structs.replace(self, batch=self.batch + 1, **changes)
+
+
+def id_order(entry_id: str) -> tuple[int, int]:
+    """Return what orders stream ids."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
 
 
 _decoder = msgspec.json.Decoder(Record)

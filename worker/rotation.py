@@ -13,6 +13,7 @@ class Reason(StrEnum):
     INTERVAL = "interval"
     START = "start"
     STOP = "stop"
+    ORPHAN = "orphan"  # its writer died, another worker of the directory sealed it
 
 
 def rotation_reason(settings: RotationSettings, file: FileState, age_seconds: float) -> Reason | None:

@@ -46,6 +46,17 @@ def keep_tail(directory: Path, file: AccountingFile) -> Path:
     return path
 
 
+def keep_whole(directory: Path, file: AccountingFile, why: str) -> Path:
+    """Copy what is committed of a file to `recovered/`, durably, with a note beside it."""
+    path = _free(directory / RECOVERED, file.path.name)
+    _note(
+        path.with_name(path.name + ".json"), file=file.path.name, rows=file.state.rows, bytes=file.state.length, why=why
+    )
+    write_durably(path, file.content())
+    sync_directory(directory)
+    return path
+
+
 def note_short(directory: Path, file: AccountingFile) -> Path:
     """Note in `lost/` that a file is shorter than what was committed, and move it there as it is."""
     path = _free(directory / LOST, file.path.name)

@@ -51,6 +51,7 @@ class DirectorySettings(Struct, frozen=True, kw_only=True):
     path: Path
     location: Mapping[str, str]  # by type
     archive_to: Mapping[str, str]  # by type
+    min_free_bytes: int = 0  # with less room, reading pauses
 
 
 class StreamSettings(Struct, frozen=True, kw_only=True):
@@ -64,6 +65,9 @@ class StreamSettings(Struct, frozen=True, kw_only=True):
     lease_seconds: int  # without progress for so long, a consumer counts as dead
     batch_entries: int  # entries of a stream read at once, at most
     batch_bytes: int  # what a batch should hold at most; decides how many entries are asked for
+    wait_replicas: int = 0  # a commit counts once so many replicas have it
+    wait_ms: int = 1000
+    producer_days: int = 30  # silent for so long, a producer is forgotten
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):

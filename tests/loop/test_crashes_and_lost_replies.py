@@ -13,6 +13,9 @@ from tests.support.workers import drain, settings
 from worker.accounting_file import AccountingFile
 from worker.errors import DiskTrouble, NameTaken, ServerRefused, StreamUnavailable
 from worker.loop import RECOVERABLE, Worker
+from worker.stream.script import Script
+
+COMMIT = Script("commit")
 
 
 class Killed(BaseException):
@@ -78,7 +81,7 @@ def test_trap_6_and_8_a_commit_whose_reply_was_lost_is_neither_sent_again_nor_cu
     lab.publisher.publish_some(30)
     worker = lab.worker()
     worker.step()
-    lab.wire.lose_reply_of = worker._stream._commit.sha
+    lab.wire.lose_reply_of = COMMIT.sha
     with pytest.raises(StreamUnavailable):
         worker.step()
     assert worker.recover(StreamUnavailable("reply lost"))
@@ -103,7 +106,7 @@ def test_a_connection_that_breaks_while_a_file_is_rotated_leaves_one_file_and_ev
     for _ in range(400):
         if worker.totals.events >= 60:
             break
-        lab.wire.lose_reply_of = worker._stream._commit.sha if worker.totals.batches % 2 else None
+        lab.wire.lose_reply_of = COMMIT.sha if worker.totals.batches % 2 else None
         try:
             worker.step()
         except RECOVERABLE as error:
@@ -165,6 +168,7 @@ def test_trap_18_a_death_between_rotation_and_seal_is_finished_by_the_next_start
 def test_trap_20_a_worker_whose_name_was_taken_in_another_directory_ends_and_touches_no_file(lab: Lab) -> None:
     lab.publisher.publish_some(9)
     worker = lab.worker()
+    lab.client.delete(lab.keys.lease("worker-1"))  # it stalled, and its lease ran out
     other = lab.worker(settings(lab.path.parent / "elsewhere"))
     lab.publisher.publish_some(9)
     before = {file: file.read_bytes() for event_type in lab.keys.streams for file in data_files(lab.path, event_type)}
@@ -182,7 +186,7 @@ def test_trap_20_a_worker_whose_name_was_taken_in_another_directory_ends_and_tou
 def test_trap_9_a_server_that_lost_its_tail_gets_the_record_back_and_no_row_is_cut(lab: Lab) -> None:
     lab.publisher.publish_some(9)
     worker = lab.worker()
-    field = f"worker-1 {worker._directory_id}"
+    field = f"worker-1 {worker._directory.id}"
     old = lab.client.hget(lab.keys.records, field)
     drain(worker, 9)
     assert old is not None
@@ -243,7 +247,7 @@ def test_a_server_away_is_waited_for_with_growing_pauses(lab: Lab) -> None:
 def test_a_stop_during_an_outage_ends_without_cutting_anything(lab: Lab) -> None:
     lab.publisher.publish_some(9)
     worker = lab.worker()
-    lab.wire.lose_reply_of = worker._stream._commit.sha
+    lab.wire.lose_reply_of = COMMIT.sha
     with pytest.raises(StreamUnavailable):
         worker.step()
     worker.stop()
@@ -287,11 +291,21 @@ def test_an_entry_that_was_trimmed_before_it_was_read_is_counted_as_lost(
     assert (again.totals.events, again.totals.lost, lab.ledger("lost"), lab.pending()) == (2, 1, 1, 0)
 
 
-def test_trap_31_a_group_that_is_gone_is_not_made_again_at_the_beginning(lab: Lab) -> None:
+def test_trap_31_a_group_that_is_gone_is_made_again_where_the_record_ends_not_at_the_beginning(lab: Lab) -> None:
+    lab.publisher.publish_some(9)
+    worker = lab.worker()
+    drain(worker, 9)
+    lab.client.xgroup_destroy(lab.keys.streams["delivered"], "accounting")
+    lab.publisher.publish_some(9)
+    work_on(lab, worker, 18)
+
+
+def test_a_group_that_is_gone_without_a_record_refuses_the_start(lab: Lab) -> None:
     lab.publisher.publish_some(3)
     worker = lab.worker()
     drain(worker, 3)
     lab.die(worker)
     lab.client.xgroup_destroy(lab.keys.streams["delivered"], "accounting")
-    with pytest.raises(ServerRefused, match="consumer group accounting is gone"):
+    lab.client.delete(lab.keys.records)
+    with pytest.raises(ServerRefused, match="no record says how far it was"):
         lab.worker()

@@ -1,6 +1,7 @@
 """Redis streams: the only package that knows redis-py."""
 
+from worker.stream.fleet import Seized
 from worker.stream.link import Connector
 from worker.stream.stream import Entries, Registration, Stream
 
-__all__ = ["Connector", "Entries", "Registration", "Stream"]
+__all__ = ["Connector", "Entries", "Registration", "Seized", "Stream"]

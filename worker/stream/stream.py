@@ -4,11 +4,9 @@ Owns the connection. Nothing here survives a crash and nothing is retried: after
 the stream again, registers, and lets the record say what ran.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib import resources
 from typing import NamedTuple
 
 import msgspec
@@ -20,10 +18,16 @@ from worker.decode import RawEntry
 from worker.errors import Behind, Fenced, NameTaken, ServerRefused, StreamUnavailable
 from worker.records import Record
 from worker.settings import StreamSettings
-from worker.stream.keys import COUNTERS, GROUP, PLACEHOLDER, Keys
+from worker.stream import fleet, setup
+from worker.stream.fleet import Seized, Taken
+from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link, Refused, connector
+from worker.stream.script import Script
 
 Entries = dict[str, list[RawEntry]]
+
+
+_register, _commit, _set_aside = (Script(name) for name in ("register", "commit", "set_aside"))
 
 
 class Registration(NamedTuple):
@@ -33,12 +37,11 @@ class Registration(NamedTuple):
     record: Record | None
 
 
-class Script:
-    """A Lua script of this package, by the digest that Redis knows it by."""
+class Pending(NamedTuple):
+    """An entry that was delivered and is not acknowledged."""
 
-    def __init__(self, name: str) -> None:
-        self.source = resources.files("worker.stream").joinpath("scripts", f"{name}.lua").read_bytes()
-        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+    id: bytes
+    deliveries: int
 
 
 class Stream:
@@ -59,85 +62,31 @@ class Stream:
         self.keys = Keys.of(settings.partition)
         self._types = {key.encode(): event_type for event_type, key in self.keys.streams.items()}
         self._link = Link(connect or connector(settings, url))
-        self._register = Script("register")
-        self._commit = Script("commit")
         self._registered: tuple[str, bytes] | None = None  # directory id, epoch
 
     def open(self) -> None:
         """Connect, load the scripts, and make every key that a script names exist."""
         self._registered = None
         self._link.open()
-        for script in (self._register, self._commit):
+        for script in (_register, _commit, _set_aside, *fleet.SCRIPTS):
             self._link.call("SCRIPT", "LOAD", script.source)
-        self._set_up()
+        setup.set_up(self._link, self.keys, self._wanted)
 
     def close(self) -> None:
         """Give the connection up."""
         self._link.close()
 
-    def _set_up(self) -> None:
-        """Create what is missing; changes nothing that exists (design section 3, placeholders).
-
-        Looks before it writes: a server at maxmemory refuses even writes that would change nothing, and must still
-        be drained.
-        """
-        keys = self.keys
-        counters = [f"{event_type}:{counter}" for event_type in TYPES for counter in COUNTERS]
-        for counter, value in zip(counters, self._link.call("HMGET", keys.ledger, *counters), strict=True):
-            if value is None:
-                self._link.call("HSETNX", keys.ledger, counter, 0)
-        if not self._link.call("EXISTS", keys.epoch):
-            self._link.call("SETNX", keys.epoch, 0)
-        for key in (keys.producers, keys.owners, keys.records):
-            if not self._link.call("EXISTS", key):
-                self._link.call("HSETNX", key, PLACEHOLDER, "")
-        for header in (PLACEHOLDER, *self._wanted):
-            if not self._link.call("SISMEMBER", keys.wanted, header):
-                self._link.call("SADD", keys.wanted, header)
-        if not self._link.call("EXISTS", keys.dead):
-            self._link.call("XGROUP", "CREATE", keys.dead, GROUP, "$", "MKSTREAM")
-            self._link.call("XGROUP", "DESTROY", keys.dead, GROUP)
-        for event_type in TYPES:
-            self._create_group(event_type)
-
-    def _create_group(self, event_type: str) -> None:
-        """Create the consumer group of a stream at its beginning, unless it exists.
-
-        Raises ServerRefused where rows were committed before: a group at `0` would write all of them again.
-        """
-        key = self.keys.streams[event_type]
-        if self._link.call("EXISTS", key):
-            groups = self._link.call("XINFO", "GROUPS", key)
-            if any(GROUP.encode() in group for group in groups):
-                return
-        counts = self._link.call("HMGET", self.keys.ledger, *(f"{event_type}:{name}" for name in ("events", "dead")))
-        if any(int(count or 0) for count in counts):
-            raise ServerRefused(
-                f"{key}: consumer group {GROUP} is gone, though {counts[0].decode()} events were committed; "
-                f"create it at the first id that has no row: XGROUP CREATE {key} {GROUP} <id>"
-            )
-        try:
-            self._link.call("XGROUP", "CREATE", key, GROUP, "0", "MKSTREAM")
-        except Refused as error:
-            if "BUSYGROUP" not in str(error):  # another worker was quicker
-                raise
-
     def check_server(self) -> list[str]:
-        """Look at the server's settings; returns warnings.
+        """Look at the server's settings; returns warnings. Raises ServerRefused for what loses streams."""
+        return setup.check_server(self._link)
 
-        Raises ServerRefused for an eviction policy that deletes streams.
-        """
-        try:
-            info = _info(self._link.call("INFO", "memory")) | _info(self._link.call("INFO", "persistence"))
-        except Refused as error:
-            return [f"eviction policy and appendonly could not be checked: {error}"]
-        policy = info.get("maxmemory_policy", "noeviction")
-        if policy.startswith("allkeys-"):
-            message = f"eviction policy {policy} deletes whole streams; expected noeviction or a volatile-* policy"
-            raise ServerRefused(message)
-        if info.get("aof_enabled") == "0":
-            return ["appendonly is off: a crash of the server loses what it had not saved"]
-        return []
+    def other_directory(self, directory: str) -> str | None:
+        """Return the directory in which another process holds this consumer's name, if its lease lives."""
+        owner = self._link.call("HGET", self.keys.owners, self._consumer)
+        holder = owner.decode("ascii", "replace").partition(" ")[2] if owner else ""
+        if holder in {"", directory} or not self._link.call("EXISTS", self.keys.lease(self._consumer)):
+            return None
+        return holder
 
     def register(self, directory: str, *, renew: bool) -> Registration:
         """Take the consumer's name; every earlier registration is fenced off from here on.
@@ -146,7 +95,7 @@ class Stream:
         """
         keys = self.keys
         reply = self._link.call(
-            "EVALSHA", self._register.sha, 3, keys.epoch, keys.owners, keys.records,
+            "EVALSHA", _register.sha, 3, keys.epoch, keys.owners, keys.records,
             self._consumer, directory, int(renew),
         )  # fmt: skip
         if reply[0] == b"REFUSED":
@@ -164,10 +113,66 @@ class Stream:
         wait = ("BLOCK", self._settings.block_ms) if block else ()
         self._request(count, wait, [">"] * len(TYPES))
 
-    def read_pending(self, count: int, after: Mapping[str, bytes]) -> Entries:
-        """Return entries that this consumer has had and not acknowledged, after an id in each stream."""
-        self._request(count, (), [after.get(event_type, b"0") for event_type in TYPES])
+    def pending(self, count: int) -> dict[str, list[Pending]]:
+        """Return own entries that are not acknowledged, the oldest of each stream, with their delivery counts."""
+        found: dict[str, list[Pending]] = {}
+        for event_type, key in self.keys.streams.items():
+            page = self._link.call("XPENDING", key, GROUP, "-", "+", count, self._consumer)
+            if page:
+                found[event_type] = [Pending(entry_id, deliveries) for entry_id, _, _, deliveries in page]
+        return found
+
+    def read_pending(self, count: int) -> Entries:
+        """Return own entries that are not acknowledged, again; each counts as delivered once more."""
+        self._request(count, (), ["0"] * len(TYPES))
         return self.receive_entries()
+
+    def read_alone(self, event_type: str, entry_id: bytes) -> Entries:
+        """Return one own entry that is not acknowledged, again; it counts as delivered once more."""
+        key = self.keys.streams[event_type]
+        claimed = self._link.call("XCLAIM", key, GROUP, self._consumer, 0, entry_id)
+        return {event_type: claimed or [(entry_id, None)]}
+
+    def set_aside(self, event_type: str, entry_id: bytes, error: str) -> None:
+        """Make an own entry a dead letter without reading it. Raises Fenced."""
+        directory, epoch = self._identity()
+        keys = self.keys
+        reply = self._link.call(
+            "EVALSHA", _set_aside.sha, 4, keys.owners, keys.ledger, keys.dead, keys.streams[event_type],
+            self._consumer, directory, epoch, GROUP, event_type, entry_id, error,
+        )  # fmt: skip
+        if reply != b"OK":
+            raise Fenced
+
+    def forgive(self) -> None:
+        """Set the delivery counts of own pending entries back to one: what failed was not their doing."""
+        for event_type, pending in self.pending(fleet.TAKE_OVER_AT_MOST).items():
+            key = self.keys.streams[event_type]
+            ids = [entry.id for entry in pending]
+            there = self._link.call("XCLAIM", key, GROUP, self._consumer, 0, *ids, "RETRYCOUNT", 1, "JUSTID")
+            if len(there) < len(ids):  # XCLAIM drops deleted entries from the list
+                self._link.call("HINCRBY", self.keys.ledger, f"{event_type}:lost", len(ids) - len(there))
+
+    def take_over(self) -> list[Taken]:
+        """Take the pending entries of consumers whose lease is gone. Raises Fenced."""
+        me = (self._consumer, *self._identity())
+        owners = fleet.consumers_without_lease(self._link, self.keys, self._consumer)
+        taken = (fleet.take_over(self._link, self.keys, me, owner) for owner in owners)
+        return [each for each in taken if each]
+
+    def seize(self, event_type: str, name: str) -> Seized | None:
+        """Fence the dead worker whose record names a file of this directory; only with the file's lock held."""
+        return fleet.seize(self._link, self.keys, self._identity()[0], event_type, name)
+
+    def forget(self, seized: Seized, record: Record) -> bool:
+        """Clear a seized file from its record, unless that has changed."""
+        return fleet.forget(self._link, self.keys, self._identity()[0], seized, record)
+
+    def _identity(self) -> tuple[str, bytes]:
+        """Return directory id and epoch of the registration."""
+        if self._registered is None:
+            raise StreamUnavailable("not registered")
+        return self._registered
 
     def _request(self, count: int, wait: Sequence[object], ids: Sequence[object]) -> None:
         self._link.send(
@@ -182,9 +187,7 @@ class Stream:
 
     def send_commit(self, record: Record, parts: Mapping[str, Part], *, restore: bool = False) -> None:
         """Send the commit of a batch; `receive_commit` tells what became of it."""
-        if self._registered is None:
-            raise StreamUnavailable("not registered")
-        directory, epoch = self._registered
+        directory, epoch = self._identity()
         record = msgspec.structs.replace(record, committed_ms=time.time_ns() // 1_000_000)
         keys = self.keys
         arguments: list[object] = []
@@ -193,25 +196,31 @@ class Stream:
         dead = [letter for part in parts.values() for letter in part.dead]
         arguments += (len(dead), *(item for letter in dead for item in letter))
         self._link.send(
-            "EVALSHA", self._commit.sha, 5 + len(TYPES),
+            "EVALSHA", _commit.sha, 5 + len(TYPES),
             keys.owners, keys.records, keys.lease(self._consumer), keys.ledger, keys.dead, *keys.streams.values(),
             self._consumer, directory, epoch, int(restore), record.batch, records.encode(record),
             self._settings.lease_seconds * 1000, GROUP, *arguments,
         )  # fmt: skip
+        if self._settings.wait_replicas:
+            self._link.send("WAIT", self._settings.wait_replicas, self._settings.wait_ms)
 
     def receive_commit(self) -> None:
         """Return once the commit is done; raises Fenced or Behind where it was refused.
 
         A commit is sent once only, so that a copy of it ran before can only mean that another process has the name.
         """
-        match self._link.receive():
+        reply = self._link.receive()
+        wanted = self._settings.wait_replicas
+        if wanted and (reached := self._link.receive()) < wanted:
+            raise StreamUnavailable(f"a commit reached {reached} of {wanted} replicas in {self._settings.wait_ms} ms")
+        match reply:
             case b"OK":
                 return
             case b"FENCED" | b"ALREADY":
                 raise Fenced
             case b"BEHIND":
                 raise Behind
-            case reply:
+            case _:
                 raise StreamUnavailable(f"commit answered {reply!r}")
 
     def renew_lease(self) -> None:
@@ -235,9 +244,3 @@ def _counts(event_type: str, part: Part | None) -> list[object]:
     return [
         event_type, part.event_count, part.row_count, len(part.dead), part.lost, len(part.ids), *part.ids,
     ]  # fmt: skip
-
-
-def _info(reply: bytes) -> dict[str, str]:
-    """Parse a section of INFO."""
-    lines = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines())
-    return {name: value for name, colon, value in lines if colon}

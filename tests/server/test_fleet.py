@@ -1,0 +1,366 @@
+"""Several workers on a real server: what the dead and the stalled leave is brought to its end by the others, once."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.events import encode, make_event, recipients_of
+from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
+from tests.support.publisher import Publisher
+from tests.support.servers import RealValkey
+from tests.support.workers import PARTITION, HandClock, changed, drain, make_worker, settings
+from worker.errors import NameTaken, StreamUnavailable
+from worker.files import Files
+from worker.loop import RECOVERABLE, Worker
+from worker.stream.fleet import retire
+from worker.stream.keys import Keys
+from worker.stream.link import Link, connector
+from worker.stream.stream import Stream
+
+KEYS = Keys.of(PARTITION)
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Fleet:
+    """Workers in this process, in one directory unless another is given."""
+
+    def __init__(self, valkey: RealValkey, path: Path) -> None:
+        self.url = valkey.url
+        self.path = path
+        self.client: Any = valkey.client()
+        self.publisher = Publisher(self.client, PARTITION)
+        self.clock = HandClock()
+        self.workers: list[Worker] = []
+
+    def worker(self, name: str, path: Path | None = None, **stream: object) -> Worker:
+        configured = changed(settings(path or self.path, name=name), "stream", **stream)
+        worker = make_worker(configured, None, self.clock, url=self.url)
+        self.workers.append(worker)
+        assert worker.recover()
+        return worker
+
+    def die(self, worker: Worker) -> None:
+        """End a worker as SIGKILL does, long enough ago for its lease to be gone."""
+        worker.release()
+        self.lapse(worker)
+
+    def lapse(self, worker: Worker) -> None:
+        """Let the lease of a worker run out, as a stall does."""
+        self.client.delete(KEYS.lease(worker._stream._consumer))
+        self.clock.now += 60
+
+    def work(self, worker: Worker) -> None:
+        """Step until nothing is unread or pending, recovering as `run` does."""
+        for _ in range(2000):
+            if worker._in_hand is None and not self.left():
+                return
+            try:
+                worker.step()
+            except RECOVERABLE as error:
+                worker.recover(error)
+        raise AssertionError("not drained")
+
+    def left(self) -> int:
+        """Return how many entries are unread or pending."""
+        left = 0
+        for key in KEYS.streams.values():
+            [group] = self.client.xinfo_groups(key)
+            left += group["pending"] + (group["lag"] or 0)
+        return left
+
+    def check(self, *paths: Path) -> None:
+        """Compare all files with what was published."""
+        published = [event for events in self.publisher.published.values() for event in events]
+        found: Counter[str] = sum((recipients_in(path) for path in paths or (self.path,)), Counter())
+        assert found == Counter(recipients_of(published))
+
+    def owned(self) -> list[Path]:
+        return [file for event_type in KEYS.streams for file in data_files(self.path, event_type)]
+
+
+@pytest.fixture
+def fleet(valkey: RealValkey, tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(valkey, tmp_path / "files")
+    yield made
+    for worker in made.workers:
+        worker.release()
+
+
+def die_in(worker: Worker, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a worker step until it dies at a call of a method."""
+
+    def die(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, die)
+        with pytest.raises(Killed):
+            for _ in range(10):
+                worker.step()
+
+
+def test_entries_and_files_of_a_dead_worker_are_finished_by_another(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = fleet.worker("dead"), fleet.worker("other")
+    fleet.publisher.publish_some(12)
+    drain(dead, 1)
+    fleet.publisher.publish_some(30)
+    die_in(dead, Stream, "send_commit", monkeypatch)  # rows appended, not committed
+    fleet.die(dead)
+    fleet.work(other)
+    other.step()
+    fleet.check()
+    sealed = [check_manifest(file) for name in KEYS.streams for file in sealed_files(fleet.path, name)]
+    assert {manifest.reason for manifest in sealed} == {"orphan"}
+    assert {manifest.writer for manifest in sealed} == {"other"}
+    assert len(list((fleet.path / "recovered").glob("*.tail"))) == 3
+    assert len(fleet.owned()) - len(sealed) == 3  # the other's open files
+
+
+def test_trap_2_a_stalled_worker_that_wakes_up_is_fenced_and_writes_nothing_twice(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = fleet.worker("slow"), fleet.worker("other", fleet.path.parent / "elsewhere")
+    fleet.publisher.publish_some(12)
+    append = Files.append
+    stalled: list[bool] = []
+
+    def stall(self: Files, batch: Any) -> Any:
+        states = append(self, batch)
+        if self is slow._files and not stalled:
+            stalled.append(True)
+            fleet.lapse(slow)
+            fleet.work(other)  # meanwhile everything is taken over and written
+        return states
+
+    monkeypatch.setattr(Files, "append", stall)
+    fleet.work(slow)
+    assert len(list((fleet.path / "recovered").glob("*.tail"))) == 3  # what it had appended was cut
+    assert (slow.totals.events, other.totals.events) == (0, 12)
+    fleet.publisher.publish_some(12)
+    fleet.work(slow)
+    fleet.check(fleet.path, fleet.path.parent / "elsewhere")
+
+
+def test_nothing_is_taken_from_a_worker_whose_lease_lives(fleet: Fleet) -> None:
+    busy, other = fleet.worker("busy"), fleet.worker("other")
+    fleet.publisher.publish_some(3)
+    busy._stream.request_new(10, block=False)
+    assert busy._stream.receive_entries()
+    fleet.clock.now += 60
+    busy._stream.renew_lease()
+    other.step()
+    assert other.totals.events == 0
+    assert fleet.left() == 3
+
+
+def test_a_busy_stream_does_not_put_off_looking_after_the_dead(fleet: Fleet) -> None:
+    dead, other = fleet.worker("dead"), fleet.worker("other")
+    fleet.publisher.publish_some(1)
+    dead._stream.request_new(10, block=False)
+    dead._stream.receive_entries()
+    fleet.die(dead)
+    for _ in range(30):
+        fleet.publisher.publish_some(30)
+        other.step()
+        if dead._stream._consumer not in str(fleet.client.xpending(KEYS.streams["delivered"], "accounting")):
+            break
+    else:
+        pytest.fail("never looked")
+
+
+def test_trap_10_a_file_whose_writer_lives_is_left_alone(fleet: Fleet) -> None:
+    first, other = fleet.worker("first"), fleet.worker("other")
+    fleet.publisher.publish_some(3)
+    drain(first, 3)
+    fleet.lapse(first)
+    before = fleet.owned()
+    other.step()
+    other.step()
+    assert fleet.owned() == before
+
+
+def test_a_header_only_file_of_a_dead_worker_is_unlinked(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = fleet.worker("other")
+    dead = make_worker(settings(fleet.path, name="dead"), None, fleet.clock, url=fleet.url)
+    fleet.workers.append(dead)
+    with monkeypatch.context() as patch:
+        patch.setattr(Stream, "send_commit", lambda *_, **__: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            dead.recover()
+    dead.release()
+    assert len(fleet.owned()) == 6
+    fleet.clock.now += 60
+    other.step()
+    assert len(fleet.owned()) == 3
+
+
+def test_trap_35_an_unnamed_file_with_rows_goes_to_recovered_and_not_to_the_archive(fleet: Fleet) -> None:
+    dead, other = fleet.worker("dead"), fleet.worker("other")
+    fleet.publisher.publish_some(3)
+    drain(dead, 3)
+    fleet.client.hdel(KEYS.records, f"dead {dead._directory.id}")  # the server forgot it
+    [file] = [file for file in data_files(fleet.path, "delivered") if rows_of(file)]
+    fleet.die(dead)
+    other.step()
+    assert not file.exists()
+    [kept] = (fleet.path / "recovered").glob(f"{file.name}.tail")
+    assert b"@example.com" in kept.read_bytes()
+    assert sealed_files(fleet.path, "delivered") == []
+
+
+def test_trap_36_forgetting_a_file_spares_the_record_of_a_consumer_that_is_back(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = fleet.worker("dead"), fleet.worker("other")
+    fleet.publisher.publish_some(3)
+    drain(dead, 3)
+    fleet.die(dead)
+    forget = Stream.forget
+    back: list[Worker] = []
+
+    def pause_before(self: Stream, *arguments: Any) -> bool:
+        if not back:
+            back.append(fleet.worker("dead"))
+        return forget(self, *arguments)
+
+    monkeypatch.setattr(Stream, "forget", pause_before)
+    other.step()
+    fleet.publisher.publish_some(3)
+    drain(back[0], 3)
+    fleet.check()
+
+
+def test_foreign_files_are_never_touched_by_the_scan(fleet: Fleet) -> None:
+    foreign = fleet.path / "delivered" / "d.2017-06-16-125059.tsv"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_text("the old plugin's")
+    worker = fleet.worker("other")
+    worker.step()
+    assert foreign.read_text() == "the old plugin's"
+
+
+def test_trap_13_a_consumer_with_files_or_pending_entries_is_not_retired(fleet: Fleet) -> None:
+    dead, other = fleet.worker("dead"), fleet.worker("other")
+    fleet.publisher.publish_some(3)
+    drain(dead, 3)
+    fleet.publisher.publish_some(3)
+    dead._stream.request_new(10, block=False)
+    dead._stream.receive_entries()
+    link = Link(connector(settings(fleet.path).stream, fleet.url))
+    link.open()
+    assert retire(link, KEYS, "dead") == "ALIVE"
+    fleet.die(dead)
+    assert retire(link, KEYS, "dead").startswith("PENDING ")
+    epoch = fleet.client.get(KEYS.epoch)
+    fleet.client.xack(
+        KEYS.streams["bounce"], "accounting", *[x[0] for x in fleet.client.xrange(KEYS.streams["bounce"])]
+    )
+    for name in ("delivered", "deferred"):
+        fleet.client.xack(KEYS.streams[name], "accounting", *[x[0] for x in fleet.client.xrange(KEYS.streams[name])])
+    assert retire(link, KEYS, "dead").startswith("FILE ")
+    other.step()  # seals its files
+    assert retire(link, KEYS, "dead") == "OK"
+    assert retire(link, KEYS, "dead") == "UNKNOWN"
+    assert not fleet.client.hexists(KEYS.owners, "dead")
+    assert fleet.client.get(KEYS.epoch) >= epoch
+    link.close()
+
+
+def test_an_entry_that_killed_its_readers_comes_alone_and_then_not_at_all(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.publisher.publish_some(6)
+    poison = fleet.client.xadd(KEYS.streams["bounce"], {"events": encode([make_event("bounce", 99)]), "n": 1, "at": 3})
+    fleet.publisher.publish_some(3)
+    append = Files.append
+    alone = []
+
+    def killed_by_poison(self: Files, batch: Any) -> Any:
+        if "bounce" in batch.parts and poison in batch.parts["bounce"].ids:
+            alone.append(sum(len(part.ids) for part in batch.parts.values()) == 1)
+            raise Killed
+        return append(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "append", killed_by_poison)
+        for _ in range(8):
+            worker = fleet.worker("worker-1")
+            try:
+                fleet.work(worker)
+            except Killed:
+                fleet.die(worker)
+                continue
+            break
+        else:
+            pytest.fail("the poison was never set aside")
+    fleet.check()
+    [letter] = fleet.client.xrange(KEYS.dead)
+    assert letter[1][b"id"] == poison
+    assert b"delivered 5 times" in letter[1][b"error"]
+    assert b"bounce99" in letter[1][b"bytes"]
+    assert alone[-2:] == [True, True]
+
+
+def test_failures_of_the_disk_do_not_count_as_deaths(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worker.errors import DiskTrouble  # noqa: PLC0415
+
+    worker = fleet.worker("worker-1")
+    fleet.publisher.publish_some(9)
+    append = Files.append
+    failures = [DiskTrouble("No space left on device")] * 12
+
+    def fail(self: Files, batch: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return append(self, batch)
+
+    monkeypatch.setattr(Files, "append", fail)
+    fleet.work(worker)
+    fleet.check()
+    assert fleet.client.xlen(KEYS.dead) == 0
+
+
+def test_trap_20_a_live_holder_of_the_name_in_another_directory_is_waited_for(fleet: Fleet) -> None:
+    first = fleet.worker("worker-1")
+    second = make_worker(settings(fleet.path.parent / "elsewhere", name="worker-1"), None, fleet.clock, url=fleet.url)
+    fleet.workers.append(second)
+    owner = fleet.client.hget(KEYS.owners, "worker-1")
+    second._pauses = second._pauses._replace(sleep=lambda _: second.stop())
+    assert not second.recover()
+    assert fleet.client.hget(KEYS.owners, "worker-1") == owner  # it has not registered
+    fleet.lapse(first)
+    second._stopping = False
+    assert second.recover()
+    with pytest.raises(NameTaken):
+        first.recover(StreamUnavailable("fenced"))
+
+
+def test_trap_34_entries_that_a_forgetful_server_delivers_again_yield_no_second_row(fleet: Fleet) -> None:
+    worker = fleet.worker("worker-1")
+    field = f"worker-1 {worker._directory.id}"
+    old = fleet.client.hget(KEYS.records, field)
+    fleet.publisher.publish_some(9)
+    drain(worker, 9)
+    fleet.client.hset(KEYS.records, field, old)  # the tail of its commands is gone: record, and deliveries
+    for key in KEYS.streams.values():
+        fleet.client.xgroup_setid(key, "accounting", "0")
+    fleet.publisher.publish_some(9)
+    fleet.work(worker)
+    fleet.check()
+
+
+def test_a_commit_that_too_few_replicas_have_is_not_counted_on(fleet: Fleet) -> None:
+    worker = make_worker(
+        changed(settings(fleet.path), "stream", wait_replicas=1, wait_ms=50), None, fleet.clock, url=fleet.url
+    )
+    fleet.workers.append(worker)
+    worker._pauses = worker._pauses._replace(sleep=lambda _: worker.stop())
+    assert not worker.recover()

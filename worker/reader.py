@@ -1,0 +1,106 @@
+"""What the loop reads next: own pending entries, those of the dead, new ones; and the batch after the one in hand.
+
+At most one batch is uncommitted and one is read ahead of it, without blocking. Own pending entries are read, and
+others' taken over, only while there is neither (protocol traps 1, 21 and 22).
+"""
+
+import logging
+from collections.abc import Callable
+
+from worker.batch import Batch, BatchSize, Known, Renderer, Written
+from worker.log import event
+from worker.stream import Entries, Stream
+
+_log = logging.getLogger(__name__)
+
+_ALONE_AFTER = 3  # deliveries
+_ASIDE_AFTER = 5
+_REMEMBERED_BYTES = 8_000_000
+
+
+class Reader:
+    """Reads and renders batches for one consumer."""
+
+    def __init__(  # noqa: PLR0913
+        self, stream: Stream, renderer: Renderer, size: BatchSize, *,
+        look_around: Callable[[], None], look_every_seconds: float, monotonic: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._stream = stream
+        self._renderer = renderer
+        self._size = size
+        self._take_from_the_dead = look_around
+        self._look_every_seconds = look_every_seconds
+        self._monotonic = monotonic
+        self._look_at = 0.0
+        self._written = Written(_REMEMBERED_BYTES)
+        self._known: Known = {}  # entries with rows that a server which forgot may deliver again
+
+    def next_batch(self, *, wait: bool) -> Batch | None:
+        """Read when nothing is in hand: own pending entries first, then those of the dead, then new ones.
+
+        Own pending entries are looked at every time: a read whose reply was lost may have left some.
+        """
+        batch = self._own_pending()
+        if batch is None and self._is_time_to_look():
+            self._look_at = self._monotonic() + self._look_every_seconds
+            self._take_from_the_dead()
+            batch = self._own_pending()
+        if batch is not None or not wait:
+            return batch
+        self._stream.renew_lease()
+        self._stream.request_new(self._size.entries, block=True)
+        entries = self._stream.receive_entries()
+        if not entries:
+            self._known = {}  # what a forgetful server had to deliver again has come
+        return self.render(entries)
+
+    def request_ahead(self, batch: Batch) -> bool:
+        """Ask for the batch after this one; False where something else has to be read first."""
+        if batch.pending or self._is_time_to_look():
+            return False
+        self._stream.request_new(self._size.entries, block=False)
+        return True
+
+    def receive_ahead(self) -> Entries:
+        """Return what was asked for ahead."""
+        return self._stream.receive_entries()
+
+    def render(self, entries: Entries, *, pending: bool = False) -> Batch | None:
+        """Return the batch of these entries, or None where there are none."""
+        batch = self._renderer.render(entries, pending=pending, known=self._known)
+        if batch:
+            self._size.observe(batch)
+        return batch
+
+    def written(self, batch: Batch) -> None:
+        """Remember a batch whose commit was acknowledged."""
+        self._written.add(batch)
+
+    def recall(self) -> None:
+        """Write no second row for what the server forgot: it may deliver the last batches again (step 10)."""
+        self._known = self._written.recall()
+
+    def _own_pending(self) -> Batch | None:
+        """Read own entries that are not acknowledged; one that may have killed its readers comes alone, or not at all.
+
+        Deliveries count deaths: a recovery of this process sets the counts back (`Stream.forgive`).
+        """
+        while pending := self._stream.pending(self._size.entries):
+            suspects = [
+                (event_type, entry)
+                for event_type, entries in pending.items()
+                for entry in entries
+                if entry.deliveries >= _ALONE_AFTER
+            ]
+            if not suspects:
+                return self.render(self._stream.read_pending(self._size.entries), pending=True)
+            event_type, entry = suspects[0]
+            if entry.deliveries < _ASIDE_AFTER:
+                return self.render(self._stream.read_alone(event_type, entry.id), pending=True)
+            self._stream.set_aside(event_type, entry.id, f"not decoded: delivered {entry.deliveries} times")
+            event(_log, "entry.set_aside", logging.ERROR, type=event_type, id=entry.id.decode(), of=entry.deliveries)
+        return None
+
+    def _is_time_to_look(self) -> bool:
+        """Tell whether it is time to look for what dead workers left; a busy stream does not put it off."""
+        return self._monotonic() >= self._look_at

@@ -1,0 +1,97 @@
+"""What a worker does for others of its fleet: entries of consumers that are gone, files of workers that are dead."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from schemas.events import TYPES
+from worker import records
+from worker.errors import Fenced, ServerRefused
+from worker.records import Record
+from worker.stream.keys import GROUP, Keys
+from worker.stream.link import Link
+from worker.stream.script import Script
+
+TAKE_OVER_AT_MOST = 4000  # entries of each stream at once
+
+_take_over, _seize, _forget, _retire = (Script(name) for name in ("take_over", "seize", "forget", "retire"))
+SCRIPTS = (_take_over, _seize, _forget, _retire)
+
+
+class Taken(NamedTuple):
+    """What was taken over from a consumer."""
+
+    owner: str
+    entries: int
+    lost: int  # pending entries that somebody had deleted
+
+
+class Seized(NamedTuple):
+    """A dead worker's record, its consumer fenced off."""
+
+    consumer: str
+    record: Record
+    stored: bytes
+
+
+def consumers_without_lease(link: Link, keys: Keys, me: str) -> list[str]:
+    """Return the other consumers that have pending entries and no lease."""
+    owners: set[str] = set()
+    for key in keys.streams.values():
+        for reply in link.call("XINFO", "CONSUMERS", key, GROUP):
+            facts = dict(zip(reply[::2], reply[1::2], strict=True))
+            if facts[b"pending"]:
+                owners.add(facts[b"name"].decode("utf-8", "replace"))
+    return sorted(owner for owner in owners - {me} if not link.call("EXISTS", keys.lease(owner)))
+
+
+def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: str) -> Taken | None:
+    """Take the pending entries of a consumer whose lease is gone; None where it has come back.
+
+    `me` is my consumer name, directory id and epoch. Raises Fenced where that is not mine any more.
+    """
+    reply = link.call(
+        "EVALSHA", _take_over.sha, 4 + len(TYPES),
+        keys.epoch, keys.owners, keys.lease(owner), keys.ledger, *keys.streams.values(),
+        *me, owner, GROUP, TAKE_OVER_AT_MOST, *TYPES,
+    )  # fmt: skip
+    match reply[0]:
+        case b"OK":
+            return Taken(owner, reply[1], reply[2])
+        case b"FENCED":
+            raise Fenced
+        case _:
+            return None
+
+
+def seize(link: Link, keys: Keys, directory: str, event_type: str, name: str) -> Seized | None:
+    """Return the record that names a file of this directory, after fencing its consumer; None where none does.
+
+    Only with the file's lock held.
+    """
+    reply = link.call(
+        "EVALSHA", _seize.sha, 3, keys.epoch, keys.owners, keys.records, directory, event_type, name
+    )  # fmt: skip
+    if not reply:
+        return None
+    try:
+        record = records.decode(reply[1])
+    except msgspec.DecodeError as error:
+        raise ServerRefused(f"{keys.records}: the record of {reply[0]!r} cannot be read: {error}") from error
+    return Seized(reply[0].decode(), record, reply[1]) if record else None
+
+
+def forget(link: Link, keys: Keys, directory: str, seized: Seized, record: Record) -> bool:
+    """Replace a seized record by one without the file; False where its consumer has written another meanwhile."""
+    arguments = (seized.consumer, directory, seized.stored, records.encode(record))
+    return bool(link.call("EVALSHA", _forget.sha, 1, keys.records, *arguments))
+
+
+def retire(link: Link, keys: Keys, consumer: str) -> str:
+    """Remove a consumer for good; returns `OK`, or why it must stay."""
+    link.call("SCRIPT", "LOAD", _retire.source)
+    reply: bytes = link.call(
+        "EVALSHA", _retire.sha, 3 + len(TYPES), keys.owners, keys.records, keys.lease(consumer),
+        *keys.streams.values(), consumer, GROUP,
+    )  # fmt: skip
+    return reply.decode()

@@ -1,0 +1,50 @@
+-- Remove a consumer that will not come back (design section 4).
+--
+-- KEYS: owners, records, the consumer's lease, then one stream per type
+-- ARGV: consumer, group
+-- Returns 'OK', or why not: 'UNKNOWN', 'ALIVE', 'PENDING <n>' or 'FILE <name>'. Deleting a consumer that has pending
+-- entries would lose them; deleting a record that names a file would make its uncommitted tail count.
+-- The epoch counter is never touched: an epoch must not be given out again.
+
+local consumer, group = ARGV[1], ARGV[2]
+local owners, records, lease = KEYS[1], KEYS[2], KEYS[3]
+
+if redis.call('EXISTS', lease) == 1 then
+  return 'ALIVE'
+end
+local known = redis.call('HEXISTS', owners, consumer) == 1
+for index = 4, #KEYS do
+  for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[index], group)) do
+    known = known or facts[2] == consumer
+  end
+  local pending = redis.call('XPENDING', KEYS[index], group, '-', '+', 1, consumer)
+  if #pending > 0 then
+    return 'PENDING ' .. KEYS[index]
+  end
+end
+local fields = {}
+local all = redis.call('HGETALL', records)
+for index = 1, #all, 2 do
+  if string.match(all[index], '^(%S+) %S+$') == consumer then
+    local record = cjson.decode(all[index + 1])
+    for _, file in pairs(record['files'] or {}) do
+      return 'FILE ' .. file['name']
+    end
+    for _, closing in ipairs(record['closing'] or {}) do
+      return 'FILE ' .. closing['file']['name']
+    end
+    fields[#fields + 1] = all[index]
+  end
+end
+if not known and #fields == 0 then
+  return 'UNKNOWN'
+end
+
+redis.call('HDEL', owners, consumer)
+for _, field in ipairs(fields) do
+  redis.call('HDEL', records, field)
+end
+for index = 4, #KEYS do
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[index], group, consumer)
+end
+return 'OK'

@@ -1,0 +1,53 @@
+-- Seize a file that a dead worker left in this directory: fence its consumer, return its record (design section 4).
+--
+-- KEYS: epoch, owners, records
+-- ARGV: directory id, type, file name
+-- Returns {consumer, record}, or {} where no record of the directory names the file.
+--
+-- Called with the file's lock held, so its writer is dead; what it sent may still run, and is refused by the new epoch.
+
+local directory, kind, name = ARGV[1], ARGV[2], ARGV[3]
+local epoch_key, owners, records = KEYS[1], KEYS[2], KEYS[3]
+
+local function check_type(key, wanted)
+  local found = redis.call('TYPE', key)['ok']
+  if found ~= 'none' and found ~= wanted then
+    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
+  end
+end
+
+check_type(epoch_key, 'string')
+check_type(owners, 'hash')
+check_type(records, 'hash')
+local last = tonumber(redis.call('GET', epoch_key) or '0')
+if not last then
+  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' is not a number')
+end
+
+local function names_file(record)
+  local open = record['files'] and record['files'][kind]
+  if open and open['name'] == name then
+    return true
+  end
+  for _, closing in ipairs(record['closing'] or {}) do
+    if closing['event_type'] == kind and closing['file']['name'] == name then
+      return true
+    end
+  end
+  return false
+end
+
+local all = redis.call('HGETALL', records)
+for index = 1, #all, 2 do
+  local consumer, of = string.match(all[index], '^(%S+) (%S+)$')
+  if consumer and of == directory and names_file(cjson.decode(all[index + 1])) then
+    local now = redis.call('TIME')
+    local epoch = string.format('%.0f', math.max(last + 1, tonumber(now[1]) * 1000000 + tonumber(now[2])))
+    local stored = redis.call('HGET', owners, consumer)
+    redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
+    redis.call('SET', epoch_key, epoch)
+    redis.call('HSET', owners, consumer, epoch .. ' ' .. (stored and string.match(stored, '^%d+ (.*)$') or ''))
+    return {consumer, all[index + 1]}
+  end
+end
+return {}

@@ -1,0 +1,106 @@
+"""What a partition needs before it is read: keys that exist, consumer groups, a server that does not evict.
+
+Looks before it writes: a server at maxmemory refuses even writes that would change nothing, and must still be drained.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.events import TYPES
+from worker import records
+from worker.errors import ServerRefused
+from worker.log import event
+from worker.stream.keys import COUNTERS, GROUP, PLACEHOLDER, Keys
+from worker.stream.link import Link, Refused
+
+_log = logging.getLogger(__name__)
+
+
+def set_up(link: Link, keys: Keys, wanted: Sequence[str]) -> None:
+    """Make every key that a script names exist (design section 3, placeholders); changes nothing that exists."""
+    counters = [f"{event_type}:{counter}" for event_type in TYPES for counter in COUNTERS]
+    for counter, value in zip(counters, link.call("HMGET", keys.ledger, *counters), strict=True):
+        if value is None:
+            link.call("HSETNX", keys.ledger, counter, 0)
+    if not link.call("EXISTS", keys.epoch):
+        link.call("SETNX", keys.epoch, 0)
+    for key in (keys.producers, keys.owners, keys.records):
+        if not link.call("EXISTS", key):
+            link.call("HSETNX", key, PLACEHOLDER, "")
+    for header in (PLACEHOLDER, *wanted):
+        if not link.call("SISMEMBER", keys.wanted, header):
+            link.call("SADD", keys.wanted, header)
+    if not link.call("EXISTS", keys.dead):
+        link.call("XGROUP", "CREATE", keys.dead, GROUP, "$", "MKSTREAM")
+        link.call("XGROUP", "DESTROY", keys.dead, GROUP)
+    for event_type in TYPES:
+        _create_group(link, keys, event_type)
+
+
+def _create_group(link: Link, keys: Keys, event_type: str) -> None:
+    """Create the consumer group of a stream, unless it exists.
+
+    At the beginning where nothing was ever committed. Else somebody removed the group or the stream: at the lowest id
+    that all records have acknowledged through (at `0` everything of the retention would be written again, protocol
+    trap 31). What others acknowledged beyond that id comes again, and stands twice.
+    """
+    key = keys.streams[event_type]
+    if link.call("EXISTS", key):
+        groups = link.call("XINFO", "GROUPS", key)
+        if any(GROUP.encode() in group for group in groups):
+            return
+    start = "0"
+    counts = link.call("HMGET", keys.ledger, f"{event_type}:events", f"{event_type}:dead")
+    if any(int(count or 0) for count in counts):
+        start = _acknowledged_through(link, keys, event_type)
+        event(_log, "group.lost", logging.ERROR, stream=key, created_at=start, rows_after_it="may stand twice")
+    try:
+        link.call("XGROUP", "CREATE", key, GROUP, start, "MKSTREAM")
+    except Refused as error:
+        if "BUSYGROUP" not in str(error):  # another worker was quicker
+            raise
+
+
+def _acknowledged_through(link: Link, keys: Keys, event_type: str) -> str:
+    """Return the lowest id that every record of this type's readers has acknowledged through.
+
+    Raises ServerRefused where no record tells: then only a person can say where to go on.
+    """
+    known = []
+    for value in link.call("HVALS", keys.records):
+        try:
+            record = records.decode(value)
+        except msgspec.DecodeError:  # the placeholder
+            continue
+        if record and event_type in record.through:
+            known.append(record.through[event_type])
+    if not known:
+        key = keys.streams[event_type]
+        raise ServerRefused(
+            f"{key}: consumer group {GROUP} is gone, and no record says how far it was; "
+            f"create it at the last id that has rows: XGROUP CREATE {key} {GROUP} <id>"
+        )
+    return min(known, key=records.id_order)
+
+
+def check_server(link: Link) -> list[str]:
+    """Look at the server's settings; returns warnings. Raises ServerRefused for a policy that deletes streams."""
+    try:
+        info = _info(link.call("INFO", "memory")) | _info(link.call("INFO", "persistence"))
+    except Refused as error:
+        return [f"eviction policy and appendonly could not be checked: {error}"]
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys-"):
+        message = f"eviction policy {policy} deletes whole streams; expected noeviction or a volatile-* policy"
+        raise ServerRefused(message)
+    if info.get("aof_enabled") == "0":
+        return ["appendonly is off: a crash of the server loses what it had not saved"]
+    return []
+
+
+def _info(reply: bytes) -> dict[str, str]:
+    """Parse a section of INFO."""
+    lines = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
