@@ -77,6 +77,8 @@ class Worker:
         self._in_hand: Batch | None = None  # rendered, not appended
         self._check_disk_at = 0.0
         self._born: dict[str, float] = {}  # by type: when its open file was made, monotonic seconds
+        self._failures = 0  # since a step ended well
+        self._trouble = ""  # the last one that was logged
         self._started = False  # the files of an earlier process are sealed, new ones are born
         self._stopping = False
         self.totals = Totals()
@@ -115,6 +117,7 @@ class Worker:
         self._in_hand = None
         if batch is None:
             self._rotate_due(idle=True)
+            self._went_well()
             return
         require_open(self._files, set(batch.parts))
         ahead = not self._stopping and self._reader.request_ahead(batch)
@@ -129,6 +132,7 @@ class Worker:
         self._count(batch)
         self._in_hand = following
         self._rotate_due(idle=False)
+        self._went_well()
 
     def _look_around(self) -> None:
         """Take over from consumers whose lease is gone, and end files whose writers are dead (steps 15 and 16).
@@ -235,23 +239,33 @@ class Worker:
 
         Returns False where the worker was asked to stop before: then nothing may be cut, the record was not seen.
         """
-        attempt = 0
-        told = ""
         while True:
             if error is not None:
-                if str(error) != told:
-                    event(_log, "worker.recovering", logging.WARNING, why=error, kind=type(error).__name__)
-                told = str(error)
-                self._pause(attempt)
+                self._tell(error)
+                self._pause(self._failures)
+                self._failures += 1
                 if self._stopping:
                     event(_log, "worker.stopped_early", logging.WARNING, next="the next start finishes it")
                     return False
             try:
                 self._recover_once()
             except RECOVERABLE as again:
-                error, attempt = again, attempt + 1
+                error = again
             else:
                 return True
+
+    def _tell(self, error: Exception) -> None:
+        """Log a trouble once, however often it comes."""
+        if str(error) != self._trouble:
+            event(_log, "worker.recovering", logging.WARNING, why=error, kind=type(error).__name__)
+        self._trouble = str(error)
+
+    def _went_well(self) -> None:
+        """Forget the trouble that there was: only a step that ends well shows that it is over."""
+        if self._trouble:
+            event(_log, "worker.recovered", after=self._failures)
+        self._trouble = ""
+        self._failures = 0
 
     def _pause(self, attempt: int) -> None:
         first, longest = _BACKOFF_SECONDS
@@ -282,8 +296,9 @@ class Worker:
         missing = [event_type for event_type in TYPES if not self._started or event_type not in self._files.open]
         if missing:
             self._renew(dict.fromkeys(missing, Reason.START))
+        if not self._started:
+            event(_log, "worker.ready", files=",".join(file.path.name for file in self._files.open.values()))
         self._started = True
-        event(_log, "worker.ready", files=",".join(file.path.name for file in self._files.open.values()))
 
     def summarize(self) -> None:
         """Log what this process has done so far."""

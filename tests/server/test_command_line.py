@@ -153,6 +153,24 @@ def test_configuration_problems_are_all_told_at_once_with_file_and_line(tmp_path
     assert "bounceCat" in started.stderr
 
 
+def test_a_health_check_tells_whether_a_consumer_works_and_a_stopped_one_can_be_retired(
+    valkey: RealValkey, tmp_path: Path
+) -> None:
+    worker = WorkerProcess(write_ini(tmp_path), valkey.url)
+    worker.start()
+
+    def check(*arguments: str) -> int:
+        return run(*arguments, "--redis", valkey.url, cwd=tmp_path).returncode
+
+    assert check("status", "--check", "worker-1") == 0
+    assert check("status", "--check", "worker-2") == 1
+    assert check("retire", "worker-1") == 1
+    assert worker.stop() == 0
+    assert check("status", "--check", "worker-1") == 1
+    retired = run("retire", "worker-1", "--redis", valkey.url, cwd=tmp_path)
+    assert (retired.returncode, retired.stdout) == (0, "worker-1: retired\n")
+
+
 def test_a_good_configuration_is_called_ok(tmp_path: Path) -> None:
     checked = run("config", "check", str(write_ini(tmp_path)), cwd=tmp_path)
     assert (checked.returncode, checked.stdout.splitlines()[-1].endswith("ok")) == (0, True)

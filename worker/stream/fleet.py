@@ -14,8 +14,8 @@ from worker.stream.script import Script
 
 TAKE_OVER_AT_MOST = 4000  # entries of each stream at once
 
-_take_over, _seize, _forget, _retire = (Script(name) for name in ("take_over", "seize", "forget", "retire"))
-SCRIPTS = (_take_over, _seize, _forget, _retire)
+_take_over, _seize, _forget = (Script(name) for name in ("take_over", "seize", "forget"))
+SCRIPTS = (_take_over, _seize, _forget)
 
 
 class Taken(NamedTuple):
@@ -85,13 +85,3 @@ def forget(link: Link, keys: Keys, directory: str, seized: Seized, record: Recor
     """Replace a seized record by one without the file; False where its consumer has written another meanwhile."""
     arguments = (seized.consumer, directory, seized.stored, records.encode(record))
     return bool(link.call("EVALSHA", _forget.sha, 1, keys.records, *arguments))
-
-
-def retire(link: Link, keys: Keys, consumer: str) -> str:
-    """Remove a consumer for good; returns `OK`, or why it must stay."""
-    link.call("SCRIPT", "LOAD", _retire.source)
-    reply: bytes = link.call(
-        "EVALSHA", _retire.sha, 3 + len(TYPES), keys.owners, keys.records, keys.lease(consumer),
-        *keys.streams.values(), consumer, GROUP,
-    )  # fmt: skip
-    return reply.decode()

@@ -1,0 +1,176 @@
+"""What the disk can do to a worker: nothing is acknowledged that is not durable, and it goes on by itself."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.loop.conftest import Lab
+from tests.loop.test_crashes_and_lost_replies import work_on
+from tests.support.files import data_files, recipients_in, rows_of
+from tests.support.workers import drain
+from worker.errors import DiskTrouble
+from worker.loop import RECOVERABLE, Worker
+
+
+def failing(number: int, times: int, when: Callable[[Any], bool], name: str, patch: pytest.MonkeyPatch) -> list[int]:
+    """Let an os function fail some times with an errno; returns what is left of them."""
+    real = getattr(os, name)
+    left = list(range(times))
+
+    def call(first: Any, *rest: Any, **named: Any) -> Any:
+        if left and when(rest[0] if rest else first):
+            left.pop()
+            raise OSError(number, os.strerror(number))
+        return real(first, *rest, **named)
+
+    patch.setattr(os, name, call)
+    return left
+
+
+def is_rows(data: Any) -> bool:
+    return isinstance(data, bytes) and b"@example.com" in data
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "worker.recovering" in record.getMessage()]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+def test_a_write_that_fails_acknowledges_nothing_and_is_told_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    lab.publisher.publish_some(9)
+    worker = lab.worker()
+    left = failing(number, 6, is_rows, "write", monkeypatch)
+    with pytest.raises(DiskTrouble) as trouble:
+        worker.step()
+    assert lab.ledger("rows") == 0
+    assert lab.pending() == 9
+    assert worker.recover(trouble.value)
+    work_on(lab, worker, 9)
+    assert left == []
+    assert warnings(caplog)
+    assert all(os.strerror(number) in line for line in warnings(caplog))
+
+
+def test_an_fsync_that_fails_acknowledges_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.publisher.publish_some(9)
+    worker = lab.worker()
+    armed = [False]
+    failing(errno.EIO, 1, lambda _: armed[0], "fsync", monkeypatch)
+    armed[0] = True
+    with pytest.raises(DiskTrouble) as trouble:
+        worker.step()
+    assert lab.ledger("rows") == 0
+    assert worker.recover(trouble.value)
+    work_on(lab, worker, 9)
+
+
+def test_a_disk_that_is_nearly_full_pauses_reading_until_there_is_room(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.configure("directory", min_free_bytes=50_000_000)
+    worker = lab.worker()
+    real = os.statvfs
+    full = [True]
+
+    def statvfs(path: Any) -> Any:
+        facts = real(path)
+        values = list(facts)
+        values[4] = 1 if full[0] else 10**9  # f_bavail
+        return os.statvfs_result(values)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    lab.clock.now += 5
+    lab.publisher.publish_some(9)
+    with pytest.raises(DiskTrouble, match="MB free, expected at least 50"):
+        worker.step()
+    assert lab.pending() == 0  # nothing was read
+
+    def make_room(seconds: float) -> None:
+        lab.clock.now += seconds
+        full[0] = lab.clock.now < 1_060
+
+    worker._pauses = worker._pauses._replace(sleep=make_room)
+    assert worker.recover(DiskTrouble("full"))
+    work_on(lab, worker, 9)
+    assert len(warnings(caplog)) == 2  # what began it, and what it still was
+
+
+def test_a_file_that_somebody_replaced_is_kept_aside_and_a_new_one_is_made(lab: Lab) -> None:
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    [file] = data_files(lab.path, "delivered")
+    file.rename(lab.path / "moved-away")
+    file.write_text("an editor's\n")
+    lab.publisher.publish_some(9)
+    while worker.totals.events < 12:
+        try:
+            worker.step()
+        except RECOVERABLE as error:
+            assert worker.recover(error)
+    assert file.read_text() == "an editor's\n"
+    kept = lab.path / "recovered" / file.name
+    assert len(rows_of(kept)) == 1
+    file.unlink()
+    found = recipients_in(lab.path)
+    assert sum(found.values()) == 11  # the twelfth stands in what was moved away, and in recovered/
+    assert set(found.values()) == {1}
+
+
+def test_a_location_that_was_removed_is_made_again(lab: Lab) -> None:
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    shutil.rmtree(lab.path / "bounce")
+    lab.publisher.publish_some(9)
+    _finish(worker, 12)
+    assert len(data_files(lab.path, "bounce")) == 1
+    assert len(rows_of(data_files(lab.path, "bounce")[0])) == 3
+
+
+def test_a_directory_that_is_not_the_one_it_was_stops_reading_until_it_is_back(lab: Lab) -> None:
+    worker = lab.worker()
+    lab.path.rename(lab.path.with_name("unmounted"))
+    lab.path.mkdir()
+    lab.publisher.publish_some(9)
+    lab.clock.now += 5
+    with pytest.raises(DiskTrouble, match="is its volume mounted"):
+        worker.step()
+
+    def mount(seconds: float) -> None:
+        lab.clock.now += seconds
+        if lab.clock.now > 1_060 and lab.path.with_name("unmounted").exists():
+            lab.path.rmdir()
+            lab.path.with_name("unmounted").rename(lab.path)
+
+    worker._pauses = worker._pauses._replace(sleep=mount)
+    assert worker.recover(DiskTrouble("unmounted"))
+    work_on(lab, worker, 9)
+
+
+def test_a_new_file_that_cannot_be_made_keeps_the_old_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.configure("rotation", max_size_bytes=300)
+    lab.publisher.publish_some(30)
+    worker = lab.worker()
+    left = failing(errno.EACCES, 2, lambda path: str(path).endswith(".tsv"), "link", monkeypatch)
+    _finish(worker, 30)
+    assert left == []
+    assert set(recipients_in(lab.path).values()) == {1}
+    assert sum(recipients_in(lab.path).values()) == 30
+
+
+def _finish(worker: Worker, events: int) -> None:
+    for _ in range(1_000):
+        if worker.totals.events >= events:
+            return
+        try:
+            worker.step()
+        except RECOVERABLE as error:
+            assert worker.recover(error)
+    raise AssertionError("not finished")
