@@ -43,6 +43,11 @@ async function freePort() {
   return port
 }
 
+const running = new Set()
+// A test that fails, or is stopped for taking too long, leaves no server behind.
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')))
+process.once('SIGTERM', () => process.exit(143))
+
 class Valkey {
   #process
   #args
@@ -74,6 +79,7 @@ class Valkey {
 
   async run() {
     this.#process = spawn(this.exec, this.#args, { stdio: ['ignore', 'pipe', 'inherit'] })
+    running.add(this.#process)
     for await (const chunk of this.#process.stdout.iterator({ destroyOnReturn: false })) {
       if (/Ready to accept connections|Sentinel ID is/.test(chunk)) break
     }
@@ -107,6 +113,7 @@ class Valkey {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
     this.#process.kill('SIGKILL')
     await once(this.#process, 'exit')
+    running.delete(this.#process)
   }
 
   async stop() {
