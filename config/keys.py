@@ -213,8 +213,8 @@ PRODUCER_DAYS = Key(
     "producer_days",
     values.whole(1, 3650, "a whole number of days"),
     "30",
-    "Days of silence, by the server's clock, after which a process of Haraka is forgotten; longer than any spool waits. "
-    "One that comes back later is reported as a gap.",
+    "Days of silence, by the server's clock, after which a process of Haraka is forgotten. One that publishes "
+    "again later, from its spool for instance, is reported as a gap; nothing of it is lost or doubled.",
     "90",
 )
 

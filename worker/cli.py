@@ -1,4 +1,4 @@
-"""The command line `haraka-accounting`. The only module that reads the configuration and sets exit codes."""
+"""The command line `haraka-accounting`. It and its commands alone read the configuration and set exit codes."""
 
 import logging
 import signal
@@ -13,10 +13,15 @@ import click
 import msgspec
 from rich.console import Console
 
-from config.loader import Loaded, check, load
+from config.loader import check
 from config.problem import ConfigError
 from worker import __version__, log, status
 from worker.assembly import build_worker
+from worker.commands.dead import dead_group
+from worker.commands.options import config_option as _config
+from worker.commands.options import load_settings as _load
+from worker.commands.options import redis_option as _redis
+from worker.commands.producers import producers_command
 from worker.errors import AccountingError, ExitCode
 from worker.log import event
 from worker.loop import Worker
@@ -24,18 +29,9 @@ from worker.server import BundledServer
 from worker.settings import Settings
 from worker.stream.inspection import inspect
 from worker.stream.link import connector
+from worker.stream.retirement import RETIRED, retire
 
 _log = logging.getLogger(__name__)
-
-_config = click.option(
-    "--config", "config_file", envvar="ACCOUNTING_CONFIG", show_envvar=True, metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The ini file. Without it, ./accounting_files.ini where there is one, else all defaults.",
-)  # fmt: skip
-_redis = click.option(
-    "--redis", "redis_url", envvar="ACCOUNTING_REDIS_URL", show_envvar=True, metavar="URL",
-    help="The Redis or Valkey server. Without any, `work` starts the bundled Valkey.",
-)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,15 +63,33 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
 @_config
 @_redis
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status_command(config_file: Path | None, redis_url: str | None, *, as_json: bool) -> None:
+@click.option("--check", "consumer", metavar="CONSUMER", help="Print nothing; exit with 1 unless this consumer works.")
+def status_command(config_file: Path | None, redis_url: str | None, consumer: str | None, *, as_json: bool) -> None:
     """Show streams, consumers, open files and the ledger. Changes nothing."""
     settings = _load(config_file, redis_url, None).settings
     url = settings.stream.url or BundledServer(settings.server).url
     found = inspect(connector(settings.stream, url), settings.stream.partition)
+    if consumer is not None:
+        sys.exit(0 if any(each.alive for each in found.consumers if each.name == consumer) else ExitCode.FAILED)
     if as_json:
         click.echo(msgspec.json.encode(found))
     else:
         status.show(found, Console())
+
+
+@cli.command(name="retire")
+@_config
+@_redis
+@click.argument("consumers", nargs=-1, required=True)
+def retire_command(config_file: Path | None, redis_url: str | None, consumers: tuple[str, ...]) -> None:
+    """Remove consumers that will not come back; one with pending entries or unsealed files stays."""
+    settings = _load(config_file, redis_url, None).settings
+    url = settings.stream.url or BundledServer(settings.server).url
+    answers = {name: retire(connector(settings.stream, url), settings.stream.partition, name) for name in consumers}
+    for name, answer in answers.items():
+        click.echo(f"{name}: {answer}")
+    if set(answers.values()) != {RETIRED}:
+        sys.exit(ExitCode.FAILED)
 
 
 @cli.group(name="config")
@@ -95,13 +109,6 @@ def config_check(file: Path) -> None:
     if report.problems:
         sys.exit(ExitCode.CONFIGURATION)
     click.echo(f"{file}: ok")
-
-
-def _load(config_file: Path | None, redis_url: str | None, name: str | None) -> Loaded:
-    loaded = load(config_file, redis_url=redis_url, name=name)
-    for warning in loaded.warnings:
-        event(_log, "config.warning", logging.WARNING, what=warning)
-    return loaded
 
 
 @contextmanager
@@ -128,6 +135,10 @@ def _stop_on_signals(worker: Worker) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+
+
+cli.add_command(dead_group)
+cli.add_command(producers_command)
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -10,7 +10,7 @@ GROUP = "accounting"
 PLACEHOLDER = "-"
 
 #: The ledger's counters of each type.
-COUNTERS = ("published", "duplicates", "gap", "events", "rows", "dead", "lost")
+COUNTERS = ("published", "duplicates", "gap", "events", "rows", "dead", "lost", "retried", "dropped")
 
 
 class Keys(NamedTuple):
@@ -24,13 +24,14 @@ class Keys(NamedTuple):
     records: str
     ledger: str
     wanted: str
+    nodes: str  # the plugins' notes on their producers, for people
     lease_prefix: str
 
     @classmethod
     def of(cls, partition: str) -> "Keys":
         """Return the keys with this hash tag (without braces)."""
         base = f"{{{partition}}}"
-        names = ("dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "lease:")
+        names = ("dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "nodes", "lease:")
         return cls({name: f"{base}:{name}" for name in TYPES}, *(f"{base}:{name}" for name in names))
 
     def lease(self, consumer: str) -> str:

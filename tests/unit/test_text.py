@@ -1,0 +1,52 @@
+"""What others wrote is shown so that it cannot do anything."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from worker.commands.text import add_row, as_json, escaped, instant, table
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b'{"rcpt":"a@b"}', '{"rcpt":"a@b"}'),
+        ("grüße".encode(), "grüße"),
+        (b"\x1b[31m\r\n\x00", "\\x1b[31m\\r\\n\\x00"),
+        (b"\xff\xfe", "\\xff\\xfe"),
+        ("\u202eevil\u2028\x9b", "\\u202eevil\\u2028\\x9b"),
+        ("\ud800", "\\ud800"),
+    ],
+)
+def test_what_is_not_printable_is_escaped(value: bytes | str, shown: str) -> None:
+    assert escaped(value) == shown
+
+
+@given(st.binary())
+def test_whatever_the_bytes_are_what_is_shown_is_one_printable_line(value: bytes) -> None:
+    assert escaped(value).isprintable()
+
+
+@given(st.text())
+def test_json_is_ascii_without_controls_and_means_the_same(value: str) -> None:
+    text = as_json({"value": value})
+    assert text.isascii()
+    assert json.loads(text) == {"value": value}
+
+
+def test_cells_are_no_markup_and_never_wrap() -> None:
+    shown = table("a", "b")
+    add_row(shown, "[red]x[/red] :smile:", "y" * 1_000)
+    console = Console(width=400)
+    with console.capture() as captured:
+        console.print(shown)
+    assert "[red]x[/red] :smile:" in captured.get()
+    assert "y" * 119 + "…" in captured.get()
+
+
+def test_instants_are_utc_and_may_be_missing_or_beyond_any_calendar() -> None:
+    assert instant(2**64 - 1) == "18446744073709551615"
+    assert (instant(1_795_373_309_671), instant(None)) == ("2026-11-22 18:48:29", "-")

@@ -1,0 +1,57 @@
+"""Options that commands share, and the server that they lead to."""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from config.loader import Loaded, load
+from worker.log import event
+from worker.server import BundledServer
+from worker.stream import Connector
+from worker.stream.link import connector
+
+_log = logging.getLogger(__name__)
+
+config_option = click.option(
+    "--config", "config_file", envvar="ACCOUNTING_CONFIG", show_envvar=True, metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The ini file. Without it, ./accounting_files.ini where there is one, else all defaults.",
+)  # fmt: skip
+redis_option = click.option(
+    "--redis", "redis_url", envvar="ACCOUNTING_REDIS_URL", show_envvar=True, metavar="URL",
+    help="The Redis or Valkey server. Without any, `work` starts the bundled Valkey.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Server(NamedTuple):
+    """Where the partition is."""
+
+    connect: Connector
+    partition: str
+
+
+def load_settings(config_file: Path | None, redis_url: str | None, name: str | None) -> Loaded:
+    """Return the settings and say what is unwise about them. Raises ConfigError."""
+    loaded = load(config_file, redis_url=redis_url, name=name)
+    for warning in loaded.warnings:
+        event(_log, "config.warning", logging.WARNING, what=warning)
+    return loaded
+
+
+def on_server(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name the server, and the server itself as its first argument."""
+
+    @config_option
+    @redis_option
+    @functools.wraps(command)
+    def run(config_file: Path | None, redis_url: str | None, **options: Any) -> None:  # noqa: ANN401 - click's
+        settings = load_settings(config_file, redis_url, None).settings
+        url = settings.stream.url or BundledServer(settings.server).url
+        command(Server(connector(settings.stream, url), settings.stream.partition), **options)
+
+    return run

@@ -1,0 +1,57 @@
+"""Showing what others wrote: nothing of it can move the cursor, forge a line, or be taken for markup."""
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+MISSING = "-"
+
+_LAST_INSTANT_MS = 253_370_764_800_000  # before the year 9999
+_WIDEST = 120  # characters of a cell
+
+
+def escaped(value: bytes | str) -> str:
+    """Return text for people: bytes that are no UTF-8, controls and invisible characters as escapes."""
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def instant(ms: int | None) -> str:
+    """Return an instant in UTC, to the second; as a number where no calendar has it."""
+    if ms is None or ms >= _LAST_INSTANT_MS:
+        return MISSING if ms is None else str(ms)
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def as_json(value: object) -> str:
+    """Return JSON in ASCII, so that no terminal takes a character of it for a command."""
+    return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
+
+
+def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:
+    """Return a table without cells that wrap: ids stay whole, and lines can be searched."""
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        shown.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    return shown
+
+
+def add_row(shown: Table, *cells: object, style: str = "") -> None:
+    """Add a row of values that may be missing; texts are escaped, and cut where they are very long."""
+    texts = (
+        MISSING if cell is None else f"{cell:,}" if isinstance(cell, int) else escaped(str(cell)) for cell in cells
+    )
+    shown.add_row(*(Text(text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…") for text in texts), style=style)
+
+
+def show(shown: Table) -> None:
+    """Print a table as wide as it is."""
+    natural = Console(width=_WIDEST * len(shown.columns) * 2).measure(shown).maximum
+    Console(width=max(Console().width, natural)).print(shown)

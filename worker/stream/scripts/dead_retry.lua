@@ -1,0 +1,56 @@
+-- Put a dead letter back into its stream, as a new entry; the letter is gone then.
+--
+-- KEYS: ledger, dead, the stream of the letter's type
+-- ARGV: type, id of the letter, number of events that the new entry will be counted as
+-- Returns OK, or GONE where the letter is not there (any more): nothing is done, so a second run adds nothing.
+--
+-- Everything is checked before the first write, and that one is allowed at maxmemory. XADD comes next: should the
+-- stream take no more ids, the letter and every counter are as they were.
+
+local kind, id, events = ARGV[1], ARGV[2], ARGV[3]
+local ledger, dead, stream = KEYS[1], KEYS[2], KEYS[3]
+
+local function check_type(key, wanted)
+  local found = redis.call('TYPE', key)['ok']
+  if found ~= 'none' and found ~= wanted then
+    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
+  end
+end
+
+-- Few enough digits for a double to hold it exactly.
+local function is_count(text)
+  return #text <= 15 and string.find(text, '^%d+$') ~= nil
+end
+
+check_type(ledger, 'hash')
+check_type(dead, 'stream')
+check_type(stream, 'stream')
+for _, counter in ipairs({':published', ':retried'}) do
+  local value = redis.call('HGET', ledger, kind .. counter)
+  if value and not is_count(value) then
+    return redis.error_reply('WRONGVALUE ' .. kind .. counter .. ' in ' .. ledger .. ' is not a count')
+  end
+end
+
+local found = redis.call('XRANGE', dead, id, id)[1]
+if not found then
+  return 'GONE'
+end
+local letter = {}
+for index = 1, #found[2], 2 do
+  letter[found[2][index]] = found[2][index + 1]
+end
+local position = tonumber(letter['index'] or '')
+if letter['type'] ~= kind or not position or not letter['bytes'] or not is_count(events) then
+  return redis.error_reply('WRONGVALUE ' .. id .. ' in ' .. dead .. ' is not a dead letter of ' .. kind)
+end
+local counted = letter['n'] and is_count(letter['n']) and letter['n'] or '1'
+local bytes = position >= 0 and '[' .. letter['bytes'] .. ']' or letter['bytes']
+local at = tonumber(redis.call('HGET', ledger, kind .. ':published') or '0') + tonumber(events)
+
+redis.call('HDEL', ledger, '') -- allowed at maxmemory, and after it so is the rest
+redis.call('XADD', stream, '*', 'events', bytes, 'n', events, 'at', string.format('%.0f', at))
+redis.call('HINCRBY', ledger, kind .. ':published', events)
+redis.call('HINCRBY', ledger, kind .. ':retried', counted)
+redis.call('XDEL', dead, id)
+return 'OK'
