@@ -139,6 +139,7 @@ class Worker:
 
         The reader calls this, only while no batch is in hand and none is on its way (protocol traps 1 and 21).
         """
+        self._stream.check_server()  # an eviction policy can be set at any time
         for taken in self._stream.take_over():
             event(_log, "consumer.taken_over", logging.WARNING, **taken._asdict())
         try:

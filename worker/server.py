@@ -55,6 +55,11 @@ class BundledServer:
         return f"redis://127.0.0.1:{self._port}/0"
 
     @property
+    def pid(self) -> int | None:
+        """Return the id of the server's process, if this process started it."""
+        return self._process.pid if self._process else None
+
+    @property
     def is_mine(self) -> bool:
         """Tell whether this process started it, and so has to stop it."""
         return self._process is not None

@@ -18,9 +18,11 @@ class Publisher:
         self._client = client
         keys = Keys.of(partition)
         self._keys = [keys.producers, keys.ledger, *keys.streams.values()]
-        self._sha: Any = client.script_load(_SCRIPT.read_text())
+        self.script = _SCRIPT.read_text()
+        self._sha: Any = client.script_load(self.script)
         self._name = name
         self._seq = 0
+        self._offset = 0
         self.published: dict[str, list[dict[str, object]]] = {event_type: [] for event_type in TYPES}
 
     def publish(self, events: dict[str, list[dict[str, object]]]) -> None:
@@ -33,10 +35,16 @@ class Publisher:
         reply: Any = self._client.evalsha(self._sha, len(self._keys), *self._keys, *arguments)
         assert reply == [b"OK"]
 
+    def restart(self) -> None:
+        """Begin as a new process of Haraka does: another producer, numbered from one."""
+        self._name += "+"
+        self._offset += self._seq
+        self._seq = 0
+
     def publish_some(self, batches: int, *, per_batch: int = 1, recipients: int = 1) -> None:
         """Publish batches of the three types in turn."""
         for _ in range(batches):
-            event_type = TYPES[self._seq % len(TYPES)]
+            event_type = TYPES[(self._offset + self._seq) % len(TYPES)]
             first = sum(map(len, self.published.values()))
             events = [make_event(event_type, first + i, recipients=recipients) for i in range(per_batch)]
             self.publish({event_type: events})

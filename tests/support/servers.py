@@ -50,8 +50,23 @@ class RealValkey:
         """Return a client of redis-py."""
         return redis.Redis.from_url(self.url, protocol=2, socket_timeout=30)
 
-    def __enter__(self) -> Self:
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        assert self._server.pid is not None
+        return self._server.pid
+
+    def start(self) -> None:
+        """Start it, on the data that it left."""
         self._server.start()
+
+    def kill(self) -> None:
+        """SIGKILL it; its data stays as it is on disk."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
         return self
 
     def __exit__(
