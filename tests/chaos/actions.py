@@ -1,0 +1,187 @@
+"""What is done to the processes and their connections, and when: a plan made from the seed, then carried out.
+
+The plan says everything that chance decides. Where its target is not in a state to suffer it, the next one does, or it
+waits. An action ends on its own later (a stalled process goes on, a dead one is started again).
+"""
+
+import heapq
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from tests.chaos.fleet import LEASE_SECONDS, SOCKET_TIMEOUT_SECONDS, Fleet, Member, State
+from tests.chaos.proxy import Fault, Proxy
+
+PUBLISHERS: Final = "publishers"  # the name of their listener
+_TRAFFIC_SECONDS: Final = 1.0  # how long a kill waits for its target to do something
+_STOP_SECONDS: Final = 120.0
+
+
+class Kind(StrEnum):
+    """What happens to a process; faults of connections are the proxy's."""
+
+    KILL = "kill"
+    STALL = "stall"
+    STOP = "stop"
+    KILL_SERVER = "kill_server"
+    STALL_SERVER = "stall_server"
+
+
+#: How often each thing happens in 100 actions.
+_MIX: Final[dict[Kind | Fault, int]] = {
+    Kind.KILL: 24, Kind.STALL: 11, Kind.STOP: 5, Kind.KILL_SERVER: 5, Kind.STALL_SERVER: 4,
+    Fault.CUT: 15, Fault.HALF_REQUEST: 7, Fault.HALF_REPLY: 7, Fault.LOSE_REPLY: 12, Fault.SWALLOW: 4, Fault.HOLD: 6,
+}  # fmt: skip
+
+
+class Action(NamedTuple):
+    """One thing that happens."""
+
+    at_seconds: float
+    kind: Kind | Fault
+    target: int  # a worker; for faults, one more than the last is the publishers
+    seconds: float  # until it ends
+    delay_seconds: float  # after the target's next request
+
+
+def plan(chance: random.Random, count: int, seconds: float, workers: int) -> list[Action]:
+    """Return so many actions over that time; how many of each kind does not depend on chance."""
+    kinds = [kind for kind, share in _MIX.items() for _ in range(-(-share * count // 100))]
+    chance.shuffle(kinds)
+    times = sorted(chance.uniform(0.5, seconds) for _ in kinds)
+    return [
+        Action(at, kind, chance.randrange(workers + isinstance(kind, Fault)), _lasts(chance, kind), _delay(chance))
+        for at, kind in zip(times, kinds, strict=True)
+    ]
+
+
+def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
+    short, beyond_lease = chance.uniform(0, 1), LEASE_SECONDS + chance.uniform(0.5, 3)
+    match kind:
+        case Kind.KILL | Kind.STOP:
+            return beyond_lease if chance.random() < 0.25 else short
+        case Kind.STALL:
+            return beyond_lease
+        case Kind.STALL_SERVER:
+            return beyond_lease if chance.random() < 0.25 else SOCKET_TIMEOUT_SECONDS + 0.3 + short
+        case Fault.HOLD:
+            return SOCKET_TIMEOUT_SECONDS + 0.3 + 3 * short
+        case _:
+            return short
+
+
+def _delay(chance: random.Random) -> float:
+    return chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.02)))
+
+
+class Chaos:
+    """Carries a plan out on a fleet."""
+
+    def __init__(self, fleet: Fleet, proxy: Proxy) -> None:
+        self._fleet = fleet
+        self._proxy = proxy
+        self._ends: list[tuple[float, int, Callable[[], None]]] = []  # a heap
+        self._number = 0
+        self._stopping: dict[str, float] = {}  # by worker: when it must have stopped
+        self.done: Counter[str] = Counter()
+        self.surprises: list[str] = []
+
+    def run(self, actions: list[Action]) -> Iterator[None]:
+        """Do everything, and end everything; yields now and then, a few hundredths of a second apart."""
+        began = time.monotonic()
+        for action in actions:
+            while time.monotonic() - began < action.at_seconds or not self._perform(action):
+                yield from self._wait()
+            if isinstance(action.kind, Kind):  # the proxy counts its faults when they happen
+                self.done[action.kind] += 1
+        while self._ends or self._stopping:
+            yield from self._wait()
+
+    def _wait(self) -> Iterator[None]:
+        self.look_after()
+        yield
+        time.sleep(0.02)
+
+    def look_after(self) -> None:
+        """End what is due to end; start workers again that have stopped, whether they were asked to or not."""
+        while self._ends and self._ends[0][0] <= time.monotonic():
+            heapq.heappop(self._ends)[2]()
+        for member in self._fleet.members:
+            if member.state is State.STOPPING:
+                self._see_it_stop(member)
+            elif member.state is State.UP and not member.is_alive():
+                self.surprises.append(f"{member.name} ended by itself with {member.exit_code()}")
+                member.start()
+
+    def _see_it_stop(self, member: Member) -> None:
+        if member.is_alive():
+            if time.monotonic() < self._stopping[member.name]:
+                return
+            self.surprises.append(f"{member.name} did not stop within {_STOP_SECONDS:.0f} s of SIGTERM")
+            member.kill()
+        elif member.exit_code() not in {0, -signal.SIGTERM}:  # it may not have got as far as catching it
+            self.surprises.append(f"{member.name} stopped with {member.exit_code()}")
+        del self._stopping[member.name]
+        member.start()
+
+    def _later(self, seconds: float, end: Callable[[], None]) -> None:
+        self._number += 1
+        heapq.heappush(self._ends, (time.monotonic() + seconds, self._number, end))
+
+    def _perform(self, action: Action) -> bool:
+        """Do it; False where it is not possible now."""
+        match action.kind:
+            case Fault():
+                return self._strike(action.kind, action)
+            case Kind.KILL_SERVER | Kind.STALL_SERVER:
+                return self._hit_server(action)
+            case _:
+                return self._hit_worker(action)
+
+    def _strike(self, fault: Fault, action: Action) -> bool:
+        names = [*self._fleet.names, PUBLISHERS]
+        turned = names[action.target :] + names[: action.target]
+        return any(self._proxy.arm(name, fault, action.seconds) for name in turned)
+
+    def _hit_server(self, action: Action) -> bool:
+        server = self._fleet.server
+        if server.state is not State.UP:
+            return False
+        if action.kind is Kind.KILL_SERVER:
+            server.signal(signal.SIGKILL, State.DOWN)
+            self._later(action.seconds, server.start)
+        else:
+            server.signal(signal.SIGSTOP, State.STALLED)
+            self._later(action.seconds, lambda: server.signal(signal.SIGCONT, State.UP))
+        return True
+
+    def _hit_worker(self, action: Action) -> bool:
+        members = self._fleet.members
+        turned = members[action.target :] + members[: action.target]
+        able = [member for member in turned if member.state is State.UP and member.is_ready()]
+        if not able:
+            return False
+        member = able[0]
+        self._await_request(member, action.delay_seconds)
+        if not member.is_alive():
+            return False
+        match action.kind:
+            case Kind.KILL:
+                member.kill()
+                self._later(action.seconds, member.start)
+            case Kind.STALL:
+                member.signal(signal.SIGSTOP, State.STALLED)
+                self._later(action.seconds, lambda: member.signal(signal.SIGCONT, State.UP))
+            case _:
+                self._stopping[member.name] = time.monotonic() + _STOP_SECONDS
+                member.signal(signal.SIGTERM, State.STOPPING)
+        return True
+
+    def _await_request(self, member: Member, delay_seconds: float) -> None:
+        """Wait until a worker does something, and a little longer: then it is in the middle of it."""
+        self._proxy.next_request(member.name).wait(_TRAFFIC_SECONDS)
+        time.sleep(delay_seconds)

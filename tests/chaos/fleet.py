@@ -1,0 +1,171 @@
+"""The processes of a run: one server and some workers, started here, stopped here, whatever state they are in.
+
+The workers have stable names. All but the last share one directory; the last has its own.
+"""
+
+import os
+import random
+import signal
+import socket
+from contextlib import suppress
+from enum import Enum, auto
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.support.servers import WorkerProcess, free_port, wait_until
+from worker.server import BundledServer
+from worker.settings import ServerSettings
+
+PARTITION: Final = "haraka:accounting"
+SOCKET_TIMEOUT_SECONDS: Final = 1
+LEASE_SECONDS: Final = 5  # the least that the configuration allows
+_INI: Final = """\
+path={path}
+archiving=true
+max_size=0.3
+[redis]
+socket_timeout_seconds={timeout}
+block_ms=200
+lease_seconds={lease}
+batch_entries=8
+"""
+_FIRST_PORT: Final = 20_000  # below what kernels use for outgoing connections, which would take it while it is free
+_PORTS: Final = 12_000
+
+
+def _port() -> int:
+    """Return a free port that no outgoing connection gets, so that the server finds it free after each restart."""
+    for port in random.SystemRandom().sample(range(_FIRST_PORT, _FIRST_PORT + _PORTS), 50):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    return free_port()
+
+
+class State(Enum):
+    """What a process is doing."""
+
+    UP = auto()
+    STALLED = auto()
+    STOPPING = auto()
+    DOWN = auto()
+
+
+class Server:
+    """The bundled Valkey with `appendfsync always`, on a directory that survives its deaths."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = _port()
+        self._directory = directory
+        self._server = BundledServer(ServerSettings(directory=directory, port=self.port))
+        self.state = State.DOWN
+
+    def client(self, timeout_seconds: float = 30) -> Any:
+        """Return a client that goes around the proxy."""
+        return redis.Redis(port=self.port, protocol=2, socket_timeout=timeout_seconds, retry=Retry(NoBackoff(), 0))
+
+    def start(self) -> None:
+        """Start it, on what it has on its disk."""
+        self._server = BundledServer(ServerSettings(directory=self._directory, port=self.port))
+        self._server.start()
+        self.state = State.UP
+
+    def signal(self, number: int, state: State) -> None:
+        """Send it a signal."""
+        process = self._server._process
+        assert process is not None
+        process.send_signal(number)
+        if number == signal.SIGKILL:
+            process.wait()
+        self.state = state
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        process = self._server._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+        self._server.stop()
+        self.state = State.DOWN
+
+
+class Member:
+    """A worker process under one name, through all its lives."""
+
+    def __init__(self, name: str, home: Path, path: Path, port: int) -> None:
+        self.name = name
+        self.path = path
+        ini = home / f"{name}.ini"
+        ini.write_text(_INI.format(path=path, timeout=SOCKET_TIMEOUT_SECONDS, lease=LEASE_SECONDS))
+        self._log = home / f"{name}.log"
+        self._worker = WorkerProcess(ini, f"redis://127.0.0.1:{port}/0", name)
+        self.state = State.DOWN
+
+    def start(self) -> None:
+        """Start it; it is up before it is ready."""
+        self._worker.start(ready=False)
+        self.state = State.UP
+
+    def is_ready(self) -> bool:
+        """Tell whether it has said since its start that it is ready."""
+        return "worker.ready" in self._worker.log()
+
+    def is_alive(self) -> bool:
+        return self._worker.is_alive()
+
+    def exit_code(self) -> int | None:
+        """Return its exit code once it has ended."""
+        return self._worker.process.poll()
+
+    def kill(self) -> None:
+        self._worker.kill()
+        self.state = State.DOWN
+
+    def stop(self, patience_seconds: float) -> None:
+        """Ask it to stop, and wait until it has."""
+        self.signal(signal.SIGTERM, State.STOPPING)
+        wait_until(lambda: not self.is_alive(), f"{self.name} stops", patience_seconds)
+        self.state = State.DOWN
+
+    def signal(self, number: int, state: State) -> None:
+        """Send it a signal, if it is alive."""
+        if self._worker.is_alive():
+            os.kill(self._worker.process.pid, number)
+        self.state = state
+
+    def log(self) -> str:
+        """Return the log of all its lives."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+
+class Fleet:
+    """All the processes of a run; a context that leaves none behind."""
+
+    def __init__(self, home: Path, workers: int) -> None:
+        self.home = home
+        self.server = Server(home / "valkey")
+        self.names = [f"worker-{index + 1}" for index in range(workers)]
+        self.paths = [home / "shared", home / "own"]
+        self.members: list[Member] = []
+
+    def __enter__(self) -> Self:
+        self.server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for member in self.members:
+            member.kill()
+        self.server.stop()
+
+    def staff(self, ports: dict[str, int]) -> None:
+        """Start the workers, each through its own port."""
+        for name in self.names:
+            path = self.paths[-1] if name == self.names[-1] else self.paths[0]
+            self.members.append(Member(name, self.home, path, ports[name]))
+            self.members[-1].start()

@@ -1,0 +1,17 @@
+"""A short chaos run with a fixed seed; `make chaos` does a long one."""
+
+from pathlib import Path
+
+from tests.chaos.run import Settings, run
+
+
+def test_half_a_minute_of_kills_stalls_cuts_and_restarts_leaves_every_row_exactly_once(tmp_path: Path) -> None:
+    settings = Settings(seed=20261122, seconds=20, events=60_000, workers=3, actions=36)
+    report = run(settings, tmp_path, lambda _: None)
+    assert report.differences == []
+    assert report.published >= 50_000
+    assert report.kills >= 8
+    assert report.stalls >= 3
+    assert report.server_restarts >= 2
+    assert report.cuts >= 5
+    assert report.found.sealed > len(report.found.by_directory)
