@@ -237,10 +237,8 @@ class Stream:
         self._link.call("DEL", self.keys.lease(self._consumer))
 
 
-def _counts(event_type: str, part: Part | None) -> list[object]:
-    """Return what the commit script wants to know of one stream."""
+def _counts(event_type: str, part: Part | None) -> tuple[object, ...]:
+    """Return what the commit script wants to know of one stream; ids as one argument, which is cheaper to send."""
     if part is None:
-        return [event_type, 0, 0, 0, 0, 0]
-    return [
-        event_type, part.event_count, part.row_count, len(part.dead), part.lost, len(part.ids), *part.ids,
-    ]  # fmt: skip
+        return (event_type, 0, 0, 0, 0, b"")
+    return (event_type, part.event_count, part.row_count, len(part.dead), part.lost, b" ".join(part.ids))

@@ -2,7 +2,7 @@
 --
 -- KEYS: owners, records, lease, ledger, dead, then one stream per type
 -- ARGV: consumer, directory id, epoch, restore (0 or 1), batch, record (JSON), lease in ms, group,
---       per stream: type, events, rows, dead, lost, number of ids, ids…
+--       per stream: type, events, rows, dead, lost, ids (separated by blanks)
 --       number of dead letters, each: type, entry id, index, bytes, error
 -- Returns OK, FENCED, ALREADY or BEHIND; only OK has changed anything.
 --
@@ -56,7 +56,7 @@ for index = 6, #KEYS do
       return redis.error_reply('WRONGVALUE a counter of ' .. name .. ' in ' .. ledger .. ' is not a number')
     end
   end
-  position = position + 6 + tonumber(ARGV[position + 5])
+  position = position + 6
 end
 
 redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
@@ -67,19 +67,30 @@ local function count(name, amount)
   end
 end
 
+local function acknowledge(key, ids)
+  local chunk = {}
+  for id in string.gmatch(ids, '%S+') do
+    chunk[#chunk + 1] = id
+    if #chunk == CHUNK then
+      redis.call('XACK', key, group, unpack(chunk))
+      chunk = {}
+    end
+  end
+  if #chunk > 0 then
+    redis.call('XACK', key, group, unpack(chunk))
+  end
+end
+
 position = 9
 for index = 6, #KEYS do
-  local name, ids = ARGV[position], tonumber(ARGV[position + 5])
-  local first = position + 6
-  for start = first, first + ids - 1, CHUNK do
-    redis.call('XACK', KEYS[index], group, unpack(ARGV, start, math.min(start + CHUNK, first + ids) - 1))
-  end
+  local name = ARGV[position]
+  acknowledge(KEYS[index], ARGV[position + 5])
   count(name .. ':events', ARGV[position + 1])
   count(name .. ':rows', ARGV[position + 2])
   count(name .. ':rows:' .. directory, ARGV[position + 2])
   count(name .. ':dead', ARGV[position + 3])
   count(name .. ':lost', ARGV[position + 4])
-  position = first + ids
+  position = position + 6
 end
 
 for letter = 0, tonumber(ARGV[position]) - 1 do
