@@ -6,11 +6,14 @@ from schemas.catalogue import header_of, is_custom
 from worker import __version__
 from worker.archive import Writer
 from worker.batch import BatchSize, Renderer
+from worker.chores import EVERY_SECONDS, Chores
 from worker.directory import Directory
 from worker.files import Files
 from worker.loop import Pauses, Worker
+from worker.schedule import Job
 from worker.settings import Settings
 from worker.stream import Connector, Stream
+from worker.stream.link import connector
 
 
 def build_worker(
@@ -24,6 +27,7 @@ def build_worker(
     directory = Directory(settings.directory, settings.names, name, archiving=archiving)
     renderer = Renderer(settings.rows)
     writer = Writer(consumer=name, directory=directory.id, version=__version__)
+    chores = Chores(connect or connector(settings.stream, url), settings.stream)
     columns = {column for names in settings.rows.columns.values() for column in names}
     wanted = sorted(header_of(column) for column in columns if is_custom(column))
     return Worker(
@@ -35,4 +39,5 @@ def build_worker(
         size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
         lease_seconds=settings.stream.lease_seconds,
         pauses=pauses,
+        chores=[Job("chores", EVERY_SECONDS, chores.run)],
     )

@@ -11,10 +11,12 @@ from worker.log import event
 from worker.settings import StreamSettings
 from worker.stream import Connector
 from worker.stream.producers import prune_producers
+from worker.stream.retirement import retire_silent
 
 _log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 3600
+SILENT_DAYS = 7  # a consumer without pending entries and files is retired then
 
 
 class Chores:
@@ -28,6 +30,7 @@ class Chores:
         """Do all of them; a server that is away is logged, not raised into the scheduler."""
         try:
             self._prune_producers()
+            self._retire_consumers()
         except StreamUnavailable as error:
             event(_log, "chores.postponed", logging.WARNING, why=error)
 
@@ -35,3 +38,7 @@ class Chores:
         days = self._settings.producer_days
         if removed := prune_producers(self._connect, self._settings.partition, days):
             event(_log, "producers.pruned", producers=removed, silent_days=days)
+
+    def _retire_consumers(self) -> None:
+        if retired := retire_silent(self._connect, self._settings.partition, SILENT_DAYS):
+            event(_log, "consumers.retired", consumers=",".join(retired), silent_days=SILENT_DAYS)

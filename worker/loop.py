@@ -8,7 +8,7 @@ before the commit acknowledges their entries, and a commit says how much of each
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +24,7 @@ from worker.reader import Reader
 from worker.records import Closing, Record
 from worker.rotation import Reason, rotation_reason
 from worker.scan import scan
-from worker.schedule import Schedule
+from worker.schedule import Job, Schedule
 from worker.settings import RotationSettings
 from worker.stream import Stream
 
@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 _BACKOFF_SECONDS = (0.1, 10.0)  # the first pause, the longest one
 _MAX_DOUBLINGS = 10
 _DISK_CHECK_SECONDS = 1.0
+_SUMMARY_SECONDS = 60
 
 #: What a recovery answers: after each of these the record alone tells what is committed.
 RECOVERABLE = (StreamUnavailable, Fenced, Behind, DiskTrouble)
@@ -62,6 +63,7 @@ class Worker:
     def __init__(  # noqa: PLR0913
         self, stream: Stream, files: Files, renderer: Renderer, rotation: RotationSettings, *,
         directory: Directory, size: BatchSize, lease_seconds: int, pauses: Pauses | None = None,
+        chores: Sequence[Job] = (),
     ) -> None:  # fmt: skip
         self._stream = stream
         self._files = files
@@ -72,7 +74,9 @@ class Worker:
             stream, renderer, size, look_around=self._look_around, look_every_seconds=lease_seconds / 3,
             monotonic=self._pauses.monotonic,
         )  # fmt: skip
-        self._schedule = Schedule(rotation.interval_seconds, self.summarize)
+        self._schedule = Schedule(
+            rotation.interval_seconds, (*chores, Job("summary", _SUMMARY_SECONDS, self.summarize))
+        )
         self._record: Record | None = None  # the last one acknowledged or adopted
         self._in_hand: Batch | None = None  # rendered, not appended
         self._check_disk_at = 0.0

@@ -6,20 +6,27 @@ by the pure policy from the file's start. So a timer that fires late, or after a
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-_SUMMARY_SECONDS = 60
+
+class Job(NamedTuple):
+    """Work that is not the loop's, done in the scheduler's thread; it must not raise."""
+
+    name: str
+    every_seconds: int
+    work: Callable[[], None]
 
 
 class Schedule:
     """The timers of one worker."""
 
-    def __init__(self, interval_seconds: int, summarize: Callable[[], None]) -> None:
+    def __init__(self, interval_seconds: int, jobs: Sequence[Job]) -> None:
         self._interval_seconds = interval_seconds
         self._due = threading.Event()
         self._scheduler = BackgroundScheduler(
@@ -27,7 +34,8 @@ class Schedule:
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        self._scheduler.add_job(summarize, IntervalTrigger(seconds=_SUMMARY_SECONDS), id="summary")
+        for job in jobs:
+            self._scheduler.add_job(job.work, IntervalTrigger(seconds=job.every_seconds), id=job.name)
 
     def start(self) -> None:
         """Start the timers."""

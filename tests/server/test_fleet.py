@@ -12,6 +12,7 @@ from tests.support.files import check_manifest, data_files, recipients_in, rows_
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, HandClock, changed, drain, make_worker, settings
+from worker.chores import Chores
 from worker.errors import NameTaken, StreamUnavailable
 from worker.files import Files
 from worker.loop import RECOVERABLE, Worker
@@ -364,3 +365,21 @@ def test_a_commit_that_too_few_replicas_have_is_not_counted_on(fleet: Fleet) -> 
     fleet.workers.append(worker)
     worker._pauses = worker._pauses._replace(sleep=lambda _: worker.stop())
     assert not worker.recover()
+
+
+def test_chores_retire_a_consumer_that_was_silent_for_a_week_and_no_other(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = fleet.worker("gone"), fleet.worker("kept")
+    fleet.publisher.publish_some(3)
+    drain(gone, 3)
+    gone.stop()
+    gone.run()
+    kept.step()
+    chores = Chores(connector(settings(fleet.path).stream, fleet.url), settings(fleet.path).stream)
+    chores.run()
+    assert fleet.client.hexists(KEYS.owners, "gone")  # not silent for long
+    monkeypatch.setattr("worker.chores.SILENT_DAYS", 0)
+    chores.run()
+    assert not fleet.client.hexists(KEYS.owners, "gone")
+    assert fleet.client.hexists(KEYS.owners, "kept")  # its lease lives

@@ -7,6 +7,7 @@ from worker.stream.script import Script
 _retire = Script("retire")
 
 RETIRED = "retired"
+_DAY_MS = 86_400_000
 
 _ANSWERS = {
     "OK": RETIRED,
@@ -25,6 +26,27 @@ def retire(connect: Connector, partition: str, consumer: str) -> str:
         return retire_on(link, Keys.of(partition), consumer)
     finally:
         link.close()
+
+
+def retire_silent(connect: Connector, partition: str, silent_days: int) -> list[str]:
+    """Remove consumers that have asked for nothing for so long, by the server's clock; returns their names."""
+    link, keys = Link(connect), Keys.of(partition)
+    link.open()
+    try:
+        return [name for name in _silent(link, keys, silent_days * _DAY_MS) if retire_on(link, keys, name) == RETIRED]
+    finally:
+        link.close()
+
+
+def _silent(link: Link, keys: Keys, silent_ms: int) -> list[str]:
+    """Return the consumers that are silent on every stream."""
+    idle_ms: dict[str, int] = {}
+    for key in keys.streams.values():
+        for reply in link.call("XINFO", "CONSUMERS", key, GROUP):
+            facts = dict(zip(reply[::2], reply[1::2], strict=True))
+            name = facts[b"name"].decode("utf-8", "replace")
+            idle_ms[name] = min(facts[b"idle"], idle_ms.get(name, facts[b"idle"]))
+    return sorted(name for name, idle in idle_ms.items() if idle >= silent_ms)
 
 
 def retire_on(link: Link, keys: Keys, consumer: str) -> str:
