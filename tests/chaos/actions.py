@@ -1,7 +1,7 @@
 """What is done to the processes and their connections, and when: a plan made from the seed, then carried out.
 
-The plan says everything that chance decides. Where its target is not in a state to suffer it, the next one does, or it
-waits. An action ends on its own later (a stalled process goes on, a dead one is started again).
+The plan says everything that chance decides. Where its target is not in a state to suffer it, the next one does, or
+the action waits. An action ends on its own later (a stalled process goes on, a dead one is started again).
 """
 
 import heapq
@@ -93,18 +93,19 @@ class Chaos:
     def run(self, actions: list[Action]) -> Iterator[None]:
         """Do everything, and end everything; yields now and then, a few hundredths of a second apart."""
         began = time.monotonic()
-        for action in actions:
-            while time.monotonic() - began < action.at_seconds or not self._perform(action):
-                yield from self._wait()
-            if isinstance(action.kind, Kind):  # the proxy counts its faults when they happen
-                self.done[action.kind] += 1
-        while self._ends or self._stopping:
-            yield from self._wait()
-
-    def _wait(self) -> Iterator[None]:
-        self.look_after()
-        yield
-        time.sleep(0.02)
+        left = list(actions)
+        while left or self._ends or self._stopping:
+            self.look_after()
+            elapsed = time.monotonic() - began
+            performed = next(
+                (action for action in left if action.at_seconds <= elapsed and self._perform(action)), None
+            )
+            if performed is not None:
+                left.remove(performed)
+                if isinstance(performed.kind, Kind):  # the proxy counts its faults when they happen
+                    self.done[performed.kind] += 1
+            yield
+            time.sleep(0.02)
 
     def look_after(self) -> None:
         """End what is due to end; start workers again that have stopped, whether they were asked to or not."""

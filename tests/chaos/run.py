@@ -88,18 +88,22 @@ class _Run:
         """Do the whole run."""
         began = time.monotonic()
         self._fleet.staff(self._proxy.ports)
+        self._wait_until(self._all_ready, "all workers are ready")
         for producer in self.producers:
             producer.start()
         for _ in self._chaos.run(self._plan):
             self._observe()
         self._wait_until(lambda: not any(producer.is_alive() for producer in self.producers), "all is published")
         self._wait_until(lambda: self._left() == 0, "all is committed")
-        self._wait_until(lambda: all(member.is_ready() for member in self._fleet.members), "all workers are ready")
+        self._wait_until(self._all_ready, "all workers are ready again")
         self.report.seconds = time.monotonic() - began
         self._sample_at = 0.0
         self._observe()
         self._stop_workers()
         self._finish()
+
+    def _all_ready(self) -> bool:
+        return all(member.is_ready() for member in self._fleet.members)
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
         def looked() -> bool:
