@@ -40,4 +40,4 @@ def test_file_is_never_rotated_without_archiving() -> None:
 
 
 def test_reasons_are_written_as_their_words() -> None:
-    assert [str(reason) for reason in Reason] == ["size", "interval", "start", "stop"]
+    assert [str(reason) for reason in Reason] == ["size", "interval", "start", "stop", "orphan"]
