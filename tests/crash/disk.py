@@ -1,10 +1,11 @@
-"""A disk that can fail: the real file system, on which a process dies at its n-th operation, or the power goes.
+"""Disks that can lose what was not fsynced, and an operating system on which processes die between two operations.
 
-Every operation that changes something on disk is counted, and so is every request to the server. At the n-th one
-`Died` is raised, and at every one after it, so that no clean-up of the dying process changes anything any more.
-`power_loss` then takes back a random part of what was not fsynced: appended bytes, cuts, links, unlinks, renames.
+Files are real. Every operation that changes something on disk is announced to the `Kernel`, which may let the process
+die there, or let another one run. A disk remembers what is not durable yet: `power_loss` takes back a random part of
+it: appended bytes, cuts, links, unlinks, renames. A process that dies alone loses nothing, and makes nothing durable.
 """
 
+import fcntl
 import os
 import random
 import stat
@@ -22,131 +23,198 @@ class Died(BaseException):
 
 @dataclass
 class Disk:
-    """What is not durable yet, and when the process dies."""
+    """The tree of one machine, and what of it is not durable."""
 
     root: Path
-    stash: Path
-    die_at: int | None = None
-    operations: int = 0
-    lived: int = 0  # operations of the life before
-    synced_size: dict[int, int] = field(default_factory=dict)  # by inode, where appended bytes are not durable
-    cut_tails: dict[int, bytes] = field(default_factory=dict)  # by inode, where a cut is not durable
-    undo: dict[int, list[Callable[[], None]]] = field(default_factory=dict)  # by directory inode
-
-    def arm(self, die_at: int | None) -> None:
-        """Let the process die at its n-th operation from now on, or not at all."""
-        self.lived = self.operations
-        self.die_at, self.operations = die_at, 0
-
-    def tick(self) -> None:
-        """Count an operation; raise Died where the process is dead."""
-        self.operations += 1
-        if self.die_at is not None and self.operations >= self.die_at:
-            raise Died
-
-    def survive(self) -> None:
-        """Let the process alone have died: everything that was written is there."""
-        self.synced_size.clear()
-        self.cut_tails.clear()
-        self.undo.clear()
+    stash: Path  # on the same file system, outside the tree
+    contents: dict[int, list[bytes]] = field(default_factory=dict)  # by inode: what stood there before each change
+    undo: dict[int, list[Callable[[], None]]] = field(default_factory=dict)  # by inode of the directory
+    kept: int = 0
 
     def power_loss(self, chance: random.Random) -> None:
-        """Take back a random part of what was not durable."""
+        """Take back a random part of what is not durable: the last changes of each directory and of each file."""
         for changes in self.undo.values():
             keep = chance.randrange(len(changes) + 1)
             for change in reversed(changes[keep:]):
                 change()
-        for path in self._files():
-            inode = path.stat().st_ino
-            if inode in self.cut_tails and chance.random() < 0.5:
-                mode = path.stat().st_mode
-                path.chmod(0o600)
-                with path.open("ab") as file:
-                    file.write(self.cut_tails[inode])
-                path.chmod(stat.S_IMODE(mode))
-            elif inode in self.synced_size and path.stat().st_size > self.synced_size[inode]:
-                os.truncate(path, chance.randint(self.synced_size[inode], path.stat().st_size))
-        self.survive()
+        paths = {path.stat().st_ino: path for path in sorted(self.root.rglob("*")) if path.is_file()}
+        for inode, path in paths.items():
+            if inode in self.contents:
+                self._take_back(path, self.contents[inode], chance)
+        self.contents.clear()
+        self.undo.clear()
 
-    def _files(self) -> list[Path]:
-        return [path for path in self.root.rglob("*") if path.is_file()]
+    def _take_back(self, path: Path, before: list[bytes], chance: random.Random) -> None:
+        states = [*before, path.read_bytes()]
+        number = chance.randrange(len(states))
+        content = states[number]
+        if number + 1 < len(states) and states[number + 1].startswith(content):  # a torn write
+            content = states[number + 1][: chance.randint(len(content), len(states[number + 1]))]
+        mode = stat.S_IMODE(path.stat().st_mode)
+        path.chmod(0o600)
+        path.write_bytes(content)
+        path.chmod(mode)
 
-    def keep(self, path: Path) -> Path:
+    def remember_content(self, descriptor: int) -> None:
+        """Keep what a file holds now: after a power loss it may stand there again."""
+        content = Path(f"/proc/self/fd/{descriptor}").read_bytes()
+        self.contents.setdefault(os.fstat(descriptor).st_ino, []).append(content)
+
+    def remember_name(self, path: Any, change: Callable[[], None]) -> None:
+        """Keep how to take back a change of a directory."""
+        self.undo.setdefault(Path(path).parent.stat().st_ino, []).append(change)
+
+    def sync(self, descriptor: int) -> None:
+        """Make a file or a directory durable."""
+        inode = os.fstat(descriptor).st_ino
+        self.undo.pop(inode, None)
+        self.contents.pop(inode, None)
+
+    def keep(self, path: Any) -> Path:
         """Keep a second link to a file, outside the tree, to bring it back."""
-        kept = self.stash / str(len(list(self.stash.iterdir())))
+        self.kept += 1
+        kept = self.stash / str(self.kept)
         os.link(path, kept)
         return kept
 
 
-def install(disk: Disk, patch: pytest.MonkeyPatch) -> None:  # noqa: C901
-    """Put the disk between the process and the operating system."""
-    real = {name: getattr(os, name) for name in ("write", "fsync", "ftruncate", "link", "unlink", "replace", "fchmod")}
+class Kernel:
+    """What stands between the processes of a test and the operating system. This one lets all pass."""
 
-    def remember(path: Any, change: Callable[[], None]) -> None:
-        directory = Path(path).parent.stat().st_ino
-        disk.undo.setdefault(directory, []).append(change)
+    def __init__(self, disks: list[Disk]) -> None:
+        self.disks = disks
+        self.opened: dict[int, tuple[object, Disk]] = {}  # by descriptor: the process that opened it, and where
 
-    def within(path: Any) -> bool:
-        return Path(path).is_relative_to(disk.root)
+    def tick(self, what: str) -> None:
+        """Be told of an operation before it is done; may raise Died."""
 
-    def write(descriptor: int, data: bytes) -> int:
-        if not _is_in(descriptor, disk.root):
-            return int(real["write"](descriptor, data))
-        disk.tick()
-        facts = os.fstat(descriptor)
-        disk.synced_size.setdefault(facts.st_ino, facts.st_size)
-        return int(real["write"](descriptor, data))
+    def look(self, what: str) -> None:
+        """Be told of something that changes nothing, where another process may come in between."""
 
-    def fsync(descriptor: int) -> None:
-        disk.tick()
-        facts = os.fstat(descriptor)
-        if stat.S_ISDIR(facts.st_mode):
-            disk.undo.pop(facts.st_ino, None)
-        disk.synced_size.pop(facts.st_ino, None)
-        disk.cut_tails.pop(facts.st_ino, None)
+    def wait(self, what: str) -> None:
+        """Be told that the process has to wait for another one."""
+        raise AssertionError(f"waits for ever: {what}")
 
-    def ftruncate(descriptor: int, length: int) -> None:
-        disk.tick()
-        facts = os.fstat(descriptor)
-        if facts.st_size > length and facts.st_ino not in disk.synced_size:
-            disk.cut_tails[facts.st_ino] = os.pread(descriptor, facts.st_size - length, length)
-        real["ftruncate"](descriptor, length)
+    def process(self) -> object:
+        """Return the process that runs now."""
+        return None
 
-    def link(source: Any, target: Any) -> None:
-        if not within(target):
-            real["link"](source, target)
+    def pid(self) -> int:
+        """Return its number."""
+        return 1
+
+    def disk_of(self, path: Any) -> Disk | None:
+        """Return the disk that a path is on."""
+        return next((disk for disk in self.disks if Path(path).is_relative_to(disk.root)), None)
+
+    def close_descriptors(self, process: object) -> None:
+        """Close what a dead process had open, and so give up its locks."""
+        for descriptor in [each for each, (owner, _) in self.opened.items() if owner is process]:
+            os.close(descriptor)
+
+
+def install(kernel: Kernel, patch: pytest.MonkeyPatch) -> None:
+    """Put the kernel between the worker and the operating system."""
+    hooks = _Hooks(kernel)
+    for name in ("open", "close", "write", "fsync", "ftruncate", "link", "unlink", "replace", "fchmod"):
+        patch.setattr(os, name, getattr(hooks, name))
+    patch.setattr(fcntl, "flock", hooks.flock)
+    patch.setattr(os, "getpid", kernel.pid)
+
+
+class _Hooks:
+    """The system calls, as the kernel lets them happen."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        names = ("open", "close", "write", "fsync", "ftruncate", "link", "unlink", "replace", "fchmod")
+        self._real: dict[str, Any] = {name: getattr(os, name) for name in names}
+        self._flock = fcntl.flock
+
+    def open(self, path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        disk = self._kernel.disk_of(path) if isinstance(path, str | Path) else None
+        if disk is None:
+            return int(self._real["open"](path, flags, *args, **kwargs))
+        if not flags & os.O_DIRECTORY:
+            self._kernel.look(f"open {Path(path).name}")
+        if flags & os.O_TRUNC and Path(path).exists():
+            self._truncated(disk, path)
+        descriptor = int(self._real["open"](path, flags, *args, **kwargs))
+        self._kernel.opened[descriptor] = (self._kernel.process(), disk)
+        return descriptor
+
+    def _truncated(self, disk: Disk, path: Any) -> None:
+        descriptor = self._real["open"](path, os.O_RDONLY)
+        disk.remember_content(descriptor)
+        self._real["close"](descriptor)
+
+    def close(self, descriptor: int) -> None:
+        self._kernel.opened.pop(descriptor, None)
+        self._real["close"](descriptor)
+
+    def flock(self, descriptor: int, operation: int) -> None:
+        if descriptor in self._kernel.opened:
+            self._kernel.look("flock")
+            while not operation & fcntl.LOCK_NB:
+                try:
+                    self._flock(descriptor, operation | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self._kernel.wait("flock")
+                else:
+                    return
+        self._flock(descriptor, operation)
+
+    def _disk(self, descriptor: int, what: str) -> Disk | None:
+        if descriptor not in self._kernel.opened:
+            return None
+        self._kernel.tick(what)
+        return self._kernel.opened[descriptor][1]
+
+    def write(self, descriptor: int, data: bytes) -> int:
+        if disk := self._disk(descriptor, f"write {len(data)}"):
+            disk.remember_content(descriptor)
+        return int(self._real["write"](descriptor, data))
+
+    def fsync(self, descriptor: int) -> None:
+        if disk := self._disk(descriptor, "fsync"):
+            disk.sync(descriptor)
+
+    def ftruncate(self, descriptor: int, length: int) -> None:
+        if disk := self._disk(descriptor, f"ftruncate {length}"):
+            disk.remember_content(descriptor)
+        self._real["ftruncate"](descriptor, length)
+
+    def fchmod(self, descriptor: int, mode: int) -> None:
+        self._disk(descriptor, "fchmod")
+        self._real["fchmod"](descriptor, mode)
+
+    def link(self, source: Any, target: Any) -> None:
+        disk = self._kernel.disk_of(target)
+        if disk:
+            self._kernel.tick(f"link {Path(source).name} {Path(target).name}")
+        self._real["link"](source, target)
+        if disk:
+            disk.remember_name(target, lambda: self._real["unlink"](target))
+
+    def unlink(self, path: Any, *args: Any, **kwargs: Any) -> None:
+        disk = None if "dir_fd" in kwargs else self._kernel.disk_of(path)
+        if disk is None:
+            self._real["unlink"](path, *args, **kwargs)
             return
-        disk.tick()
-        real["link"](source, target)
-        remember(target, lambda: real["unlink"](target))
-
-    def unlink(path: Any, *args: Any, **kwargs: Any) -> None:
-        if not within(path):
-            real["unlink"](path, *args, **kwargs)
-            return
-        disk.tick()
+        self._kernel.tick(f"unlink {Path(path).name}")
         if not os.path.lexists(path):
-            raise FileNotFoundError(path)
-        kept = disk.keep(Path(path))
-        real["unlink"](path)
-        remember(path, lambda: real["link"](kept, path) if not os.path.lexists(path) else None)
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        kept = disk.keep(path)
+        self._real["unlink"](path)
+        disk.remember_name(path, lambda: None if os.path.lexists(path) else self._real["link"](kept, path))
 
-    def replace(source: Any, target: Any) -> None:
-        disk.tick()
-        kept = disk.keep(Path(target)) if os.path.lexists(target) else None
-        real["replace"](source, target)
-        remember(target, (lambda: real["replace"](kept, target)) if kept else (lambda: real["unlink"](target)))
-
-    def fchmod(descriptor: int, mode: int) -> None:
-        disk.tick()
-        real["fchmod"](descriptor, mode)
-
-    for name, function in {
-        "write": write, "fsync": fsync, "ftruncate": ftruncate, "link": link, "unlink": unlink,
-        "replace": replace, "fchmod": fchmod,
-    }.items():  # fmt: skip
-        patch.setattr(os, name, function)
-
-
-def _is_in(descriptor: int, root: Path) -> bool:
-    return Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(root)
+    def replace(self, source: Any, target: Any) -> None:
+        disk = self._kernel.disk_of(target)
+        if disk is None:
+            self._real["replace"](source, target)
+            return
+        self._kernel.tick(f"replace {Path(target).name}")
+        kept = disk.keep(target) if os.path.lexists(target) else None
+        self._real["replace"](source, target)
+        take_back = (lambda: self._real["replace"](kept, target)) if kept else (lambda: self._real["unlink"](target))
+        disk.remember_name(target, take_back)

@@ -1,11 +1,9 @@
 """The crash machine: one worker that dies again and again, and what its files must hold in the end."""
 
-import os
 import random
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +12,45 @@ import pytest
 from fakeredis import FakeServer
 
 from schemas.events import TYPES
-from tests.crash.disk import Died, Disk, install
+from tests.crash.disk import Died, Disk, Kernel, install
 from tests.support.events import recipients_of
 from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, HandClock, changed, make_worker, settings
 
 
+class MortalKernel(Kernel):
+    """Counts the operations of one process; lets it die at the n-th, so that nothing changes any more after it."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__([disk])
+        self.die_at: int | None = None
+        self.operations = 0
+        self.lived = 0  # operations of the life before
+
+    def arm(self, die_at: int | None) -> None:
+        """Let the process die at its n-th operation from now on, or not at all."""
+        self.lived = self.operations
+        self.die_at, self.operations = die_at, 0
+
+    def tick(self, what: str) -> None:
+        self.operations += 1
+        if self.die_at is not None and self.operations >= self.die_at:
+            raise Died
+
+
 class CountedConnection(fakeredis.FakeRedisConnection):
     """A connection whose scripts and reads are operations at which the process can die, before they run or after."""
 
-    disk: Disk
+    kernel: Kernel
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         counts = args[0] in {"EVALSHA", "XREADGROUP"}
         if counts:
-            self.disk.tick()
+            self.kernel.tick(str(args[0]))
         super().send_command(*args, **kwargs)
         if counts:
-            self.disk.tick()
+            self.kernel.tick(str(args[0]))
 
 
 class Machine:
@@ -43,23 +61,24 @@ class Machine:
         self.path.mkdir(parents=True)
         (base / "stash").mkdir()
         self.disk = Disk(self.path, base / "stash")
+        self.kernel = MortalKernel(self.disk)
         server = FakeServer()
         self._client: Any = fakeredis.FakeRedis(server=server, protocol=2)
         self.publisher = Publisher(self._client, PARTITION)
         rotating = changed(settings(self.path), "rotation", max_size_bytes=max_size_bytes)
         self._settings = changed(rotating, "stream", batch_entries=1)  # several batches in a file
         self._server = server
-        install(self.disk, patch)
+        install(self.kernel, patch)
 
     def _connect(self) -> CountedConnection:
         connection = CountedConnection(server=self._server, protocol=2, retry=None, health_check_interval=0)
-        connection.disk = self.disk
+        connection.kernel = self.kernel
         return connection
 
     def live(self, die_at: int | None, *, events: int) -> bool:
         """Start a worker and let it work until it dies or has drained everything; tells whether it lived."""
         self.publisher.publish_some(events)
-        self.disk.arm(die_at)
+        self.kernel.arm(die_at)
         worker = None
         try:
             worker = make_worker(self._settings, self._connect, HandClock())
@@ -72,18 +91,11 @@ class Machine:
         except Died:
             return False
         finally:
-            self.disk.arm(None)
+            self.kernel.arm(None)
             if worker is not None:
                 worker._schedule.stop()
-            self._close_descriptors()
+            self.kernel.close_descriptors(None)
         return True
-
-    def _close_descriptors(self) -> None:
-        """Close what the dead process had open, and so give up its locks."""
-        for entry in Path("/proc/self/fd").iterdir():
-            with suppress(OSError):
-                if entry.readlink().is_relative_to(self.path):
-                    os.close(int(entry.name))
 
     def _undone(self) -> int:
         keys = [f"{event_type}:rows" for event_type in TYPES]
@@ -107,8 +119,8 @@ def run(deaths: Sequence[int], *, seed: int, power_loss: bool, events: int = 6) 
     with tempfile.TemporaryDirectory() as base, pytest.MonkeyPatch.context() as patch:
         machine = Machine(Path(base), patch)
         for die_at in deaths:
-            if not machine.live(die_at, events=events):
-                machine.disk.power_loss(chance) if power_loss else machine.disk.survive()
+            if not machine.live(die_at, events=events) and power_loss:
+                machine.disk.power_loss(chance)
         assert machine.live(None, events=events)
         machine.check()
 
@@ -118,4 +130,4 @@ def operations_of_a_life(events: int = 6) -> int:
     with tempfile.TemporaryDirectory() as base, pytest.MonkeyPatch.context() as patch:
         machine = Machine(Path(base), patch)
         assert machine.live(None, events=events)
-        return machine.disk.lived
+        return machine.kernel.lived

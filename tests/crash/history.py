@@ -1,0 +1,164 @@
+"""Histories: what happens to the workers of a simulation, as a list of small numbers that can be drawn and shrunk."""
+
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.crash.simulation import Simulation, Slot
+
+LAYOUTS: dict[str, tuple[Slot, ...]] = {
+    "one": (Slot("a", 0),),
+    "two": (Slot("a", 0), Slot("b", 0)),
+    "apart": (Slot("a", 0), Slot("b", 1)),
+    "moved": (Slot("a", 0), Slot("a", 1)),
+    "twins": (Slot("a", 0), Slot("a", 0)),
+    "three": (Slot("a", 0), Slot("b", 0), Slot("c", 1)),
+    "crossed": (Slot("a", 0), Slot("b", 0), Slot("a", 1)),
+}
+
+#: What can happen, and how often relative to the rest.
+ACTIONS = {
+    "step": 60, "publish": 10, "kill": 6, "start": 6, "lapse": 8, "power": 3, "lose": 6, "late": 6, "arrive": 4,
+    "stop": 1, "wait": 3, "retire": 1,
+}  # fmt: skip
+FORGETFUL = {"save": 8, "tail": 5}
+
+
+class Action(NamedTuple):
+    """One thing that happens: to which slot, and how much of it."""
+
+    what: str
+    who: int = 0
+    amount: int = 1
+
+
+class History(NamedTuple):
+    """Everything that decides a run."""
+
+    layout: str
+    actions: tuple[Action, ...]
+    batch_entries: int = 1
+    max_size_bytes: int = 300
+    same_pids: bool = False
+
+    def __str__(self) -> str:
+        lines = [f"  {each.what} {each.who} {each.amount}" for each in self.actions]
+        facts = f"batch_entries={self.batch_entries} max_size={self.max_size_bytes} same_pids={self.same_pids}"
+        return "\n".join([f"layout {self.layout} {LAYOUTS[self.layout]} {facts}", *lines])
+
+
+def run(history: History, trace: Callable[[str], None] | None = None) -> None:
+    """Let a history happen; raises where in the end something is lost, doubled or left over."""
+    with tempfile.TemporaryDirectory() as base, pytest.MonkeyPatch.context() as patch:
+        simulation = Simulation(
+            Path(base), patch, LAYOUTS[history.layout], batch_entries=history.batch_entries,
+            max_size_bytes=history.max_size_bytes, same_pids=history.same_pids, trace=trace,
+        )  # fmt: skip
+        try:
+            for number in range(len(simulation.slots)):
+                simulation.start(number)
+            for action in history.actions:
+                if trace:
+                    trace(f"--- {action.what} {action.who} {action.amount}")
+                apply(simulation, action)
+            if trace:
+                trace("--- finish")
+            simulation.finish()
+            simulation.check()
+        finally:
+            simulation.close()
+
+
+def apply(simulation: Simulation, action: Action) -> None:  # noqa: C901
+    """Let one thing happen."""
+    who = action.who % len(simulation.slots)
+    match action.what:
+        case "step":
+            simulation.step(who, action.amount)
+        case "publish":
+            simulation.publish(action.amount)
+        case "kill":
+            simulation.kill(who)
+        case "start":
+            simulation.start(who)
+        case "lapse":
+            simulation.lapse(who)
+        case "power":
+            simulation.power_loss(simulation.slots[who].directory, action.amount)
+        case "lose":
+            simulation.break_next(who, "reply lost")
+        case "late":
+            simulation.break_next(who, "late")
+        case "arrive":
+            simulation.wire.deliver(action.amount)
+        case "stop":
+            simulation.stop(who)
+        case "wait":
+            simulation.now += action.amount
+        case "retire":
+            simulation.retire(who)
+        case "save":
+            simulation.wire.save()
+        case "tail":
+            simulation.lose_tail()
+
+
+def draw(chance: random.Random, *, forgetful: bool = False) -> History:
+    """Draw a history."""
+    layout = "one" if forgetful and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
+    weights = ACTIONS | (FORGETFUL if forgetful else {})
+    kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(5, 60))
+    start = [Action("publish", 0, chance.randint(1, 6))]
+    if chance.random() < 0.8:
+        start += [Action("step", who, 200) for who in range(len(LAYOUTS[layout]))]
+        start.append(Action("publish", 0, chance.randint(1, 6)))
+    actions = [Action(kind, chance.randrange(len(LAYOUTS[layout])), _amount(kind, chance)) for kind in kinds]
+    return History(
+        layout, (*start, *actions), batch_entries=chance.choice((1, 1, 3)),
+        max_size_bytes=chance.choice((300, 900)), same_pids=chance.random() < 0.3,
+    )  # fmt: skip
+
+
+def _amount(kind: str, chance: random.Random) -> int:
+    match kind:
+        case "step":
+            return chance.choice((1, 1, 2, 3, 5, 8, 13, 21, 40, 80))
+        case "publish":
+            return chance.randint(1, 5)
+        case "wait":
+            return chance.choice((1, 11, 25, 35))
+        case _:
+            return chance.randint(0, 9)
+
+
+def shrink(history: History, fails: Callable[[History], bool], *, tries: int = 400) -> History:
+    """Return a smaller history that fails too."""
+    left = [tries]
+
+    def attempt(actions: Sequence[Action]) -> bool:
+        left[0] -= 1
+        return left[0] >= 0 and fails(history._replace(actions=tuple(actions)))
+
+    actions = list(history.actions)
+    size = max(1, len(actions) // 2)
+    while size and left[0] > 0:
+        at = 0
+        while at < len(actions):
+            fewer = actions[:at] + actions[at + size :]
+            if attempt(fewer):
+                actions = fewer
+            else:
+                at += size
+        size //= 2
+    for at, action in enumerate(actions):
+        for amount in (1, action.amount // 2, action.amount - 1):
+            if 0 < amount < actions[at].amount:
+                smaller = [*actions[:at], action._replace(amount=amount), *actions[at + 1 :]]
+                if attempt(smaller):
+                    actions = smaller
+                    break
+    return history._replace(actions=tuple(actions))

@@ -1,0 +1,311 @@
+"""The simulation: several real workers, on real files and one fake server, of which exactly one runs at a time.
+
+Workers run in threads and hand the baton back before each operation on disk and around each request. What runs, dies,
+stalls and loses replies is decided by a history alone, clocks included, so each run of a history is the same.
+"""
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from schemas.events import TYPES
+from tests.crash.disk import Disk, Kernel, install
+from tests.crash.process import Process
+from tests.crash.wire import Wire
+from tests.support.events import recipients_of
+from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
+from tests.support.publisher import Publisher
+from tests.support.workers import PARTITION, changed, make_worker, settings
+from worker import loop
+from worker.errors import Locked, NameTaken, StreamUnavailable
+from worker.loop import Pauses, Worker
+from worker.stream.keys import Keys
+from worker.stream.retirement import retire
+
+_LOOK_SECONDS = 11.0  # after so long, workers look for what the dead left
+_START = 1_795_373_300.0
+
+
+class Slot(NamedTuple):
+    """Where a worker can run: a consumer's name, and a directory."""
+
+    name: str
+    directory: int
+
+
+class Timers:
+    """Timers that have always fired, in place of APScheduler's thread."""
+
+    def __init__(self, *_: object) -> None: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def arm(self, _: str) -> None: ...
+    def take_due(self) -> bool:
+        return True
+
+
+class SimulatedKernel(Kernel):
+    """Interrupts the process that runs, and no other."""
+
+    def __init__(self, disks: list[Disk], simulation: "Simulation") -> None:
+        super().__init__(disks)
+        self._simulation = simulation
+
+    def tick(self, what: str) -> None:
+        self.look(what)
+
+    def look(self, what: str) -> None:
+        if process := self._simulation.running:
+            process.tick()
+            self._simulation.now += 0.000_001
+            self._simulation.tell(f"{process.name}: {what}")
+
+    def wait(self, what: str) -> None:
+        if process := self._simulation.running:
+            process.wait()
+
+    def process(self) -> object:
+        return self._simulation.running
+
+    def pid(self) -> int:
+        return self._simulation.running.pid if self._simulation.running else 1
+
+
+class Simulation:
+    """Directories, a server, and the workers of a layout."""
+
+    def __init__(
+        self, base: Path, patch: pytest.MonkeyPatch, slots: Sequence[Slot], *, batch_entries: int = 1,
+        max_size_bytes: int = 300, same_pids: bool = False, trace: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.now = 0.0
+        self.running: Process | None = None
+        self.slots = slots
+        self._same_pids = same_pids
+        self.tell = trace or (lambda _: None)
+        self.processes: dict[int, Process] = {}  # by number of the slot: the one that lives
+        self.workers: dict[int, Worker] = {}
+        self._pids = 1
+        self.paths = [base / f"d{number}" / "files" for number in range(1 + max(slot.directory for slot in slots))]
+        disks = []
+        for path in self.paths:
+            (path.parent / "stash").mkdir(parents=True)
+            path.mkdir()
+            disks.append(Disk(path, path.parent / "stash"))
+        self.kernel = SimulatedKernel(disks, self)
+        self._settings = []
+        for slot in slots:
+            mine = settings(self.paths[slot.directory], name=slot.name)
+            mine = changed(mine, "rotation", max_size_bytes=max_size_bytes, interval_seconds=20)
+            self._settings.append(changed(mine, "stream", batch_entries=batch_entries))
+        patch.setattr(time, "time", lambda: _START + self.now)
+        patch.setattr(loop, "Schedule", Timers)
+        self.wire = Wire(self.tell)
+        install(self.kernel, patch)
+        self.keys = Keys.of(PARTITION)
+        self.publisher = Publisher(self.wire.client, PARTITION)
+        self.publisher.publish_some(0)
+        self.tail_was_lost = False
+
+    # What a history does
+
+    def start(self, number: int) -> None:
+        """Start the worker of a slot, unless it lives."""
+        if number not in self.processes:
+            slot = self.slots[number]
+            self._pids += 1
+            pid = 7 if self._same_pids else self._pids
+            self.processes[number] = Process(
+                f"{slot.name}@d{slot.directory}#{self._pids}", lambda process: self._work(number, process), pid=pid
+            )
+
+    def _work(self, number: int, process: Process) -> None:
+        slept = [0.0]
+
+        def sleep(seconds: float) -> None:
+            slept[0] += seconds
+            process.wait()
+
+        pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5)
+        connect: Any = lambda: self.wire.connect(process)  # noqa: E731
+        try:
+            worker = make_worker(self._settings[number], connect, _Clock(pauses))
+            worker._files._now = lambda: datetime.fromtimestamp(_START + self.now, UTC)
+            self.workers[number] = worker
+            worker.run()
+        except (Locked, NameTaken) as error:
+            self.tell(f"{process.name}: exits: {error}")
+
+    def step(self, number: int, operations: int) -> None:
+        """Let the worker of a slot do some operations."""
+        process = self.processes.get(number)
+        if process is None:
+            return
+        self.running = process
+        process.resume(operations)
+        self.running = None
+        if process.done:
+            self._bury(number)
+
+    def _bury(self, number: int) -> None:
+        process = self.processes.pop(number)
+        self.workers.pop(number, None)
+        self.kernel.close_descriptors(process)
+        if process.error:
+            raise process.error
+
+    def kill(self, number: int) -> None:
+        """Let the worker of a slot die where it stands."""
+        process = self.processes.get(number)
+        if process is not None:
+            self.tell(f"kill {process.name}")
+            self.running = process
+            process.kill()
+            self.running = None
+            self._bury(number)
+
+    def power_loss(self, directory: int, seed: int) -> None:
+        """Let all workers of a directory die, and its disk lose what was not durable."""
+        for number, slot in enumerate(self.slots):
+            if slot.directory == directory:
+                self.kill(number)
+        self.tell(f"power loss of d{directory}")
+        self.kernel.disks[directory].power_loss(random.Random(seed))
+
+    def stop(self, number: int) -> None:
+        """Ask the worker of a slot to stop, as SIGTERM does."""
+        if number in self.workers:
+            self.workers[number].stop()
+
+    def lapse(self, number: int) -> None:
+        """Let a lease run out, and so much time pass that everybody looks around."""
+        self.wire.client.delete(self.keys.lease(self.slots[number].name))
+        self.now += _LOOK_SECONDS
+
+    def break_next(self, number: int, fault: str) -> None:
+        """Let the next request of a worker meet a fault."""
+        if number in self.processes:
+            self.processes[number].fault = fault
+
+    def publish(self, batches: int) -> None:
+        """Publish some entries."""
+        self.publisher.publish_some(batches)
+        self.wire.forget_snapshot()
+
+    def retire(self, number: int) -> None:
+        """Retire a consumer as an operator does."""
+        name = self.slots[number].name
+        try:
+            self.tell(f"retire {name}: {retire(self.wire.plain, PARTITION, name)}")
+        except StreamUnavailable as error:  # nothing is set up yet
+            self.tell(f"retire {name}: {error}")
+
+    def lose_tail(self) -> None:
+        """Let the server restart without what it did since it was saved."""
+        self.tail_was_lost |= self.wire.lose_tail()
+
+    # The end: no more faults, everything is brought to its end
+
+    def finish(self) -> None:
+        """Let late requests arrive and the living work on; then every worker start once more, drain, and stop."""
+        while self.wire.late:
+            self.wire.deliver(0)
+        for process in self.processes.values():
+            process.fault = None
+        for _ in range(40):
+            for number in list(self.processes):
+                self.step(number, 50)
+        for number in list(self.processes):
+            self.stop(number)
+        self._run_out(range(len(self.slots)))
+        for number, slot in enumerate(self.slots):
+            self.wire.client.delete(*[self.keys.lease(each.name) for each in self.slots])
+            self.start(number)
+            self.now += _LOOK_SECONDS
+            for _ in range(100):
+                self.step(number, 40)
+                if number in self.workers and self.workers[number]._started and not self.left():
+                    break
+            else:
+                raise AssertionError(f"{slot} does not drain: {self.left()} left")
+            self.now += 3 * _LOOK_SECONDS
+            self.step(number, 100)
+            self.stop(number)
+            self._run_out([number])
+
+    def _run_out(self, numbers: Sequence[int]) -> None:
+        for _ in range(2000):
+            for number in numbers:
+                self.step(number, 25)
+            if not any(number in self.processes for number in numbers):
+                return
+        raise AssertionError("a worker does not stop")
+
+    def left(self) -> int:
+        """Return how many entries are unread or pending."""
+        left = 0
+        for key in self.keys.streams.values():
+            for group in self.wire.client.xinfo_groups(key):
+                left += group["pending"] + (group["lag"] or 0)
+        return left
+
+    def close(self) -> None:
+        """End what still runs."""
+        for process in self.processes.values():
+            self.running = process
+            process.kill()
+            self.kernel.close_descriptors(process)
+        self.running = None
+
+    # What must hold in the end
+
+    def check(self) -> None:
+        """Compare files and ledger with what was published."""
+        published = Counter(recipients_of(e for events in self.publisher.published.values() for e in events))
+        found: Counter[str] = sum((recipients_in(path) for path in self.paths), Counter())
+        for _, letter in self.wire.client.xrange(self.keys.dead):  # entries that were delivered too often
+            found.update(recipients_of(msgspec.json.decode(letter[b"bytes"])))
+        assert not published - found, f"lost: {published - found}"
+        if not self.tail_was_lost:
+            assert not found - published, f"doubled: {found - published}"
+        assert self.left() == 0
+        for path in self.paths:
+            for name in TYPES:
+                sealed = sealed_files(path, name)
+                for file in sealed:
+                    check_manifest(file)
+                for file in set(data_files(path, name)) - set(sealed):
+                    assert file.read_bytes().count(b"\n") <= 1, f"{file} is not sealed and holds rows"
+        if not self.tail_was_lost:
+            self._check_ledger(sum(published.values()))
+
+    def _check_ledger(self, events: int) -> None:
+        ledger = {key.decode(): int(value) for key, value in self.wire.client.hgetall(self.keys.ledger).items()}
+        counted = {what: sum(ledger[f"{name}:{what}"] for name in TYPES) for what in ("rows", "events", "dead", "lost")}
+        assert counted["events"] == counted["rows"] == events - counted["dead"], counted
+        assert counted["lost"] == 0
+
+
+class _Clock:
+    """What `make_worker` wants to know."""
+
+    def __init__(self, pauses: Pauses) -> None:
+        self._pauses = pauses
+
+    def pauses(self) -> Pauses:
+        return self._pauses
+
+
+def quiet() -> None:
+    """Keep the workers' log out of the way; histories are many."""
+    logging.getLogger("worker").setLevel(logging.CRITICAL + 1)
+
+

@@ -1,0 +1,130 @@
+"""The server of the simulation: fakeredis behind connections that lose replies, and deliver requests late.
+
+Where fakeredis differs from a server, and what is done about it: a read with BLOCK would block the whole simulation,
+so BLOCK is left out: the read is one operation that finds what is there when it is let through, as a blocking one
+finds what is there when it ends. Time is the simulation's, by `time.time`. Scripts need no change.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import fakeredis
+import redis
+from fakeredis import FakeServer
+
+from tests.crash.process import Process
+
+#: Requests at which a process can be interrupted; the others only set up what is there already.
+OPERATIONS = {"EVALSHA", "XREADGROUP", "XPENDING", "XCLAIM", "EXISTS", "PEXPIRE", "SET", "DEL", "HGET", "HINCRBY"}
+
+
+class Wire:
+    """One server, the connections to it, and the requests that are still on their way to it."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.server = FakeServer()
+        self.client: Any = fakeredis.FakeRedis(server=self.server, protocol=2)
+        self.tell = tell
+        self.late: list[tuple[str, list[tuple[Any, ...]]]] = []  # of each dropped connection: process, requests
+        self.generation = 0  # of the server's process
+        self._snapshot: Any = None
+
+    def connect(self, process: Process) -> "SimulatedConnection":
+        """Open a connection for a process."""
+        return SimulatedConnection(self, process)
+
+    def plain(self) -> Any:
+        """Open a connection on which nothing goes wrong."""
+        return fakeredis.FakeRedisConnection(server=self.server, protocol=2, retry=None, health_check_interval=0)
+
+    def deliver(self, number: int) -> None:
+        """Let the next request of one of the dropped connections arrive."""
+        if not self.late:
+            return
+        name, requests = self.late[number % len(self.late)]
+        request = requests.pop(0)
+        self.tell(f"late from {name}: {describe(request)}")
+        self.late = [each for each in self.late if each[1]]
+        raw = self.plain()
+        raw.send_command(*request)
+        try:
+            raw.read_response()
+        except redis.RedisError as error:
+            self.tell(f"  answered {error}")
+        raw.disconnect()
+
+    def save(self) -> None:
+        """Keep what the server holds now."""
+        self._snapshot = copy.deepcopy(self.server.dbs[0]._dict)
+
+    def forget_snapshot(self) -> None:
+        """Let the server hold on to everything up to now."""
+        self._snapshot = None
+
+    def lose_tail(self) -> bool:
+        """Restart the server as it was when it was saved; every connection breaks."""
+        if self._snapshot is None:
+            return False
+        self.generation += 1
+        self.late.clear()
+        stored = self.server.dbs[0]
+        stored._dict.clear()
+        stored._dict.update(copy.deepcopy(self._snapshot))
+        return True
+
+
+class SimulatedConnection(fakeredis.FakeRedisConnection):
+    """A connection whose requests are operations, and meet the fault that the simulation has in store."""
+
+    def __init__(self, wire: Wire, process: Process) -> None:
+        super().__init__(server=wire.server, protocol=2, retry=None, health_check_interval=0)
+        self._wire = wire
+        self._process = process
+        self._generation = wire.generation
+        self._late: list[tuple[Any, ...]] | None = None
+        self._replies: list[bool] = []  # of the requests sent: whether the reply arrives
+
+    def send_command(self, *args: Any, **kwargs: Any) -> None:
+        request = _without_block(args)
+        fault = None
+        if counts := str(args[0]) in OPERATIONS:
+            self._process.tick()
+            fault, self._process.fault = self._process.fault, None
+            self._wire.tell(f"{self._process.name}: {describe(request)}{f' ({fault})' if fault else ''}")
+        if fault == "late" and self._late is None:
+            self._late = []
+            self._wire.late.append((self._process.name, self._late))
+        if self._generation != self._wire.generation:
+            self._replies.append(False)
+        elif self._late is not None:
+            self._late.append(request)
+            self._replies.append(False)
+        else:
+            super().send_command(*request, **kwargs)
+            self._replies.append(fault is None)
+        if counts:
+            self._process.tick()
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        arrives = self._replies.pop(0) if self._replies else True
+        if not arrives or self._generation != self._wire.generation:
+            self.disconnect()
+            raise redis.ConnectionError("reply lost")
+        return super().read_response(*args, **kwargs)
+
+
+def _without_block(request: tuple[Any, ...]) -> tuple[Any, ...]:
+    if "BLOCK" not in request:
+        return request
+    at = request.index("BLOCK")
+    return request[:at] + request[at + 2 :]
+
+
+def describe(request: tuple[Any, ...]) -> str:
+    """Show a request in a trace."""
+    words = [part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in request]
+    if words[0] == "EVALSHA":
+        words[1] = words[1][:6]
+        words = words[:2] + words[3 + int(words[2]) :]
+    return " ".join(word.replace("{haraka:accounting}:", "") for word in words)[:400]
