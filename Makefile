@@ -9,7 +9,7 @@ DEMO := haraka/demo/node_modules/.installed
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock bench clean
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash chaos bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ lock: $(VENV) ## Lock the requirements anew, with hashes
 	  pyproject.toml -o requirements/app.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --group dev -o requirements/dev.txt
+
+crash: $(VENV) ## Simulate tens of thousands of histories of several workers
+	$(BIN)/python -m tests.crash $(CRASH_FLAGS)
+
+chaos: $(VENV) ## Kill, stall and cut off real workers and a real server for about three minutes, then compare every row
+	$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)
 
 bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop
 	$(BIN)/python -m bench.drain

@@ -81,12 +81,14 @@ def server_cpu(client: Any) -> float:
     return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
 
-def drain(client: Any, reader: str, url: str, entries: int, directory: Path) -> dict[str, float]:
-    """Run one reader over the whole stream; returns its figures."""
+def drain(  # noqa: PLR0913
+    client: Any, reader: str, url: str, entries: int, directory: Path, *, tree: Path | None = None
+) -> dict[str, float]:
+    """Run one reader over the whole stream, from this tree or another one; returns its figures."""
     reset(client)
     before = server_cpu(client)
     command = [sys.executable, "-m", f"bench.{reader}", url, PARTITION, str(entries), str(directory)]
-    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, cwd=tree)
     figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     figures["server_us"] = (server_cpu(client) - before) / entries * 1e6
     return figures
