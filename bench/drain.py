@@ -81,7 +81,7 @@ def server_cpu(client: Any) -> float:
     return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
 
 
-def drain(  # noqa: PLR0913
+def drain(
     client: Any, reader: str, url: str, entries: int, directory: Path, *, tree: Path | None = None
 ) -> dict[str, float]:
     """Run one reader over the whole stream, from this tree or another one; returns its figures."""
