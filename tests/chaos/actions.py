@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import partial
 from typing import Final, NamedTuple
 
 from tests.chaos.fleet import LEASE_SECONDS, SOCKET_TIMEOUT_SECONDS, Fleet, Member, State
 from tests.chaos.proxy import Fault, Proxy
 
 PUBLISHERS: Final = "publishers"  # the name of their listener
-_TRAFFIC_SECONDS: Final = 1.0  # how long a kill waits for its target to do something
+_DELIVERY_SECONDS: Final = 0.4  # how long a signal waits for its target to get entries
 _STOP_SECONDS: Final = 120.0
 
 
@@ -38,6 +39,11 @@ _MIX: Final[dict[Kind | Fault, int]] = {
 }  # fmt: skip
 
 
+_SIGNALS: Final[dict[Kind | Fault, int]] = {
+    Kind.KILL: signal.SIGKILL, Kind.STALL: signal.SIGSTOP, Kind.STOP: signal.SIGTERM,
+}  # fmt: skip
+
+
 class Action(NamedTuple):
     """One thing that happens."""
 
@@ -45,7 +51,8 @@ class Action(NamedTuple):
     kind: Kind | Fault
     target: int  # a worker; for faults, one more than the last is the publishers
     seconds: float  # until it ends
-    delay_seconds: float  # after the target's next request
+    delay_seconds: float  # after the target has got entries
+    spares_server: bool  # while it lasts: so that a stalled worker wakes up on a sound connection, to be fenced
 
 
 def plan(chance: random.Random, count: int, seconds: float, workers: int) -> list[Action]:
@@ -54,7 +61,14 @@ def plan(chance: random.Random, count: int, seconds: float, workers: int) -> lis
     chance.shuffle(kinds)
     times = sorted(chance.uniform(0.5, seconds) for _ in kinds)
     return [
-        Action(at, kind, chance.randrange(workers + isinstance(kind, Fault)), _lasts(chance, kind), _delay(chance))
+        Action(
+            at,
+            kind,
+            chance.randrange(workers + isinstance(kind, Fault)),
+            _lasts(chance, kind),
+            _delay(chance),
+            spares_server=kind is Kind.STALL and chance.random() < 0.7,
+        )  # fmt: skip
         for at, kind in zip(times, kinds, strict=True)
     ]
 
@@ -75,7 +89,7 @@ def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
 
 
 def _delay(chance: random.Random) -> float:
-    return chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.02)))
+    return chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.01)))
 
 
 class Chaos:
@@ -87,11 +101,12 @@ class Chaos:
         self._ends: list[tuple[float, int, Callable[[], None]]] = []  # a heap
         self._number = 0
         self._stopping: dict[str, float] = {}  # by worker: when it must have stopped
+        self._server_spared_until = 0.0
         self.done: Counter[str] = Counter()
         self.surprises: list[str] = []
 
-    def run(self, actions: list[Action]) -> Iterator[None]:
-        """Do everything, and end everything; yields now and then, a few hundredths of a second apart."""
+    def run(self, actions: list[Action]) -> Iterator[float]:
+        """Do everything, and end everything; yields what share is done, every few hundredths of a second."""
         began = time.monotonic()
         left = list(actions)
         while left or self._ends or self._stopping:
@@ -104,7 +119,7 @@ class Chaos:
                 left.remove(performed)
                 if isinstance(performed.kind, Kind):  # the proxy counts its faults when they happen
                     self.done[performed.kind] += 1
-            yield
+            yield 1 - len(left) / len(actions)
             time.sleep(0.02)
 
     def look_after(self) -> None:
@@ -144,13 +159,15 @@ class Chaos:
                 return self._hit_worker(action)
 
     def _strike(self, fault: Fault, action: Action) -> bool:
+        """Arm a fault, but not for a worker that is stalled: it is to wake up on a sound connection."""
+        stalled = {member.name for member in self._fleet.members if member.state is State.STALLED}
         names = [*self._fleet.names, PUBLISHERS]
         turned = names[action.target :] + names[: action.target]
-        return any(self._proxy.arm(name, fault, action.seconds) for name in turned)
+        return any(self._proxy.arm(name, fault, action.seconds) for name in turned if name not in stalled)
 
     def _hit_server(self, action: Action) -> bool:
         server = self._fleet.server
-        if server.state is not State.UP:
+        if server.state is not State.UP or time.monotonic() < self._server_spared_until:
             return False
         if action.kind is Kind.KILL_SERVER:
             server.signal(signal.SIGKILL, State.DOWN)
@@ -161,28 +178,37 @@ class Chaos:
         return True
 
     def _hit_worker(self, action: Action) -> bool:
-        members = self._fleet.members
-        turned = members[action.target :] + members[: action.target]
-        able = [member for member in turned if member.state is State.UP and member.is_ready()]
-        if not able:
-            return False
-        member = able[0]
-        self._await_request(member, action.delay_seconds)
-        if not member.is_alive():
+        member = self._signal_one(action, _SIGNALS[action.kind])
+        if member is None:
             return False
         match action.kind:
             case Kind.KILL:
                 member.kill()
                 self._later(action.seconds, member.start)
             case Kind.STALL:
-                member.signal(signal.SIGSTOP, State.STALLED)
+                member.state = State.STALLED
+                if action.spares_server:
+                    self._server_spared_until = time.monotonic() + action.seconds + 0.5
                 self._later(action.seconds, lambda: member.signal(signal.SIGCONT, State.UP))
             case _:
+                member.state = State.STOPPING
                 self._stopping[member.name] = time.monotonic() + _STOP_SECONDS
-                member.signal(signal.SIGTERM, State.STOPPING)
         return True
 
-    def _await_request(self, member: Member, delay_seconds: float) -> None:
-        """Wait until a worker does something, and a little longer: then it is in the middle of it."""
-        self._proxy.next_request(member.name).wait(_TRAFFIC_SECONDS)
-        time.sleep(delay_seconds)
+    def _signal_one(self, action: Action, number: int) -> Member | None:
+        """Send a signal to a worker when it gets entries, or a little later: then it is in the middle of a batch.
+
+        Where none gets any, the first that is up has it at once; None where none is up.
+        """
+        members = self._fleet.members
+        turned = members[action.target :] + members[: action.target]
+        able = [member for member in turned if member.state is State.UP and member.is_alive() and member.is_ready()]
+        for member in able:
+            if self._proxy.at_delivery(
+                member.name, partial(member.signal, number, member.state),
+                delay_seconds=action.delay_seconds, patience_seconds=_DELIVERY_SECONDS,
+            ):  # fmt: skip
+                return member
+        if able:
+            able[0].signal(number, able[0].state)
+        return able[0] if able else None

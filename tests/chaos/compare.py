@@ -1,6 +1,7 @@
 """What the files must say at the end: every recipient of every published event, once, in files that fit together."""
 
 import re
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -81,7 +82,8 @@ def _file_differs(file: Path, event_type: str, recipients: list[str]) -> Iterato
     try:
         check_manifest(file)
     except AssertionError as error:
-        yield f"{file}: does not fit its manifest: {error}"
+        [*_, where] = traceback.extract_tb(error.__traceback__)
+        yield f"{file}: does not fit its manifest: {str(error) or where.line}"
 
 
 def _rows_differ(expected: Counter[str], rows: Counter[str]) -> Iterator[str]:

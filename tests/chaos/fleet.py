@@ -32,7 +32,7 @@ max_size=0.3
 socket_timeout_seconds={timeout}
 block_ms=200
 lease_seconds={lease}
-batch_entries=8
+batch_entries=4
 """
 _FIRST_PORT: Final = 20_000  # below what kernels use for outgoing connections, which would take it while it is free
 _PORTS: Final = 12_000

@@ -9,13 +9,14 @@ import socket
 import struct
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Self
 
 _CHUNK = 65_536
+_ENTRY = b"\r\nevents\r\n"  # what every reply with entries holds
 _PATIENCE_SECONDS = 20.0
 
 
@@ -60,7 +61,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._live: dict[str, list[_Connection]] = defaultdict(list)
-        self._traffic: dict[str, threading.Event] = {}
+        self._deliveries: dict[str, tuple[float, Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[asyncio.Server] = []
         self.ports: dict[str, int] = {}
@@ -94,10 +95,25 @@ class Proxy:
 
         return bool(self._call(arm()))
 
-    def next_request(self, name: str) -> threading.Event:
-        """Return what is set once a listener has passed its next request on."""
-        self._traffic[name] = seen = threading.Event()
-        return seen
+    def at_delivery(self, name: str, do: Callable[[], None], *, delay_seconds: float, patience_seconds: float) -> bool:
+        """Do something when the next entries come for a listener, without a delay even before they are passed on.
+
+        Returns once it is done; False, without doing it, where none come in that time.
+        """
+        done = threading.Event()
+
+        def do_it() -> None:
+            do()
+            done.set()
+
+        async def forget() -> bool:
+            return self._deliveries.pop(name, None) is not None
+
+        self._deliveries[name] = (delay_seconds, do_it)
+        if not done.wait(patience_seconds) and self._call(forget()):
+            return False
+        done.wait()
+        return True
 
     # On the event loop's thread
 
@@ -139,8 +155,8 @@ class Proxy:
             return
         connection = _Connection(writer, server_writer)
         self._live[name].append(connection)
-        requests = asyncio.ensure_future(self._requests(name, reader, connection))
-        replies = asyncio.ensure_future(self._replies(server_reader, connection))
+        requests = asyncio.ensure_future(self._requests(reader, connection))
+        replies = asyncio.ensure_future(self._replies(name, server_reader, connection))
         try:
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(requests, replies)
@@ -151,7 +167,7 @@ class Proxy:
             writer.transport.abort()
             server_writer.transport.abort()
 
-    async def _requests(self, name: str, reader: asyncio.StreamReader, connection: _Connection) -> None:
+    async def _requests(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
         """Pass requests on. What a client sent before it went away arrives all the same."""
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
@@ -168,13 +184,11 @@ class Proxy:
                     await asyncio.sleep(0)
                     connection.reset()
                     return
-                if seen := self._traffic.pop(name, None):
-                    seen.set()
         with suppress(OSError):
             if not connection.server.is_closing():
                 connection.server.write_eof()
 
-    async def _replies(self, reader: asyncio.StreamReader, connection: _Connection) -> None:
+    async def _replies(self, name: str, reader: asyncio.StreamReader, connection: _Connection) -> None:
         """Pass replies back until the server closes; without a client they go nowhere."""
         silent = False
         with suppress(OSError):
@@ -190,9 +204,19 @@ class Proxy:
                     connection.reset()
                     return
                 else:
+                    self._see(name, data)
                     connection.client.write(data)
                     await connection.client.drain()
         connection.client.close()
+
+    def _see(self, name: str, reply: bytes) -> None:
+        """Do what is to be done when entries come."""
+        if _ENTRY in reply and name in self._deliveries:
+            delay_seconds, do = self._deliveries.pop(name)
+            if delay_seconds:
+                self._loop.call_later(delay_seconds, do)
+            else:
+                do()
 
     def _due(self, connection: _Connection, *, at_request: bool) -> Fault | None:
         """Return the fault that happens here, if one waits for it."""

@@ -39,16 +39,22 @@ class Published(NamedTuple):
         return (f"{self.event_type}{self.number}.{index}@example.com" for index in range(self.recipients))
 
 
-class Schedule(NamedTuple):
-    """How many events a producer publishes in which time: in bursts, so that there is a backlog now and then."""
+class Schedule:
+    """How many events a producer publishes in which time: half of them steadily, half in bursts that pile up.
 
-    events: int
-    seconds: float
+    `done` keeps it from running ahead of what it is published for: chaos without traffic finds nothing.
+    """
+
+    def __init__(self, events: int, seconds: float) -> None:
+        self.events = events
+        self.done = 0.0  # share of the chaos that is over
+        self._seconds = seconds
 
     def due(self, elapsed_seconds: float) -> int:
         """Return how many events should be out by now."""
-        bursts = int(elapsed_seconds / self.seconds * _BURSTS) + 1
-        return min(self.events, self.events * bursts // _BURSTS)
+        share = min(elapsed_seconds / self._seconds, self.done + 1 / _BURSTS)
+        bursts = (int(share * _BURSTS) + 1) / _BURSTS
+        return min(self.events, int(self.events * (share + bursts) / 2))
 
 
 class Producer(threading.Thread):

@@ -75,9 +75,9 @@ class _Run:
         self._show = show
         self._chaos = Chaos(fleet, proxy)
         self._plan = plan(random.Random(settings.seed), settings.actions, settings.seconds, settings.workers)
-        schedule = Schedule(settings.events // _PRODUCERS + 1, settings.seconds)
+        self._schedule = Schedule(settings.events // _PRODUCERS + 1, settings.seconds)
         self.producers = [
-            Producer(index, proxy.ports[PUBLISHERS], PARTITION, settings.seed, schedule)
+            Producer(index, proxy.ports[PUBLISHERS], PARTITION, settings.seed, self._schedule)
             for index in range(1, _PRODUCERS + 1)
         ]
         self._sample_at = 0.0
@@ -91,7 +91,8 @@ class _Run:
         self._wait_until(self._all_ready, "all workers are ready")
         for producer in self.producers:
             producer.start()
-        for _ in self._chaos.run(self._plan):
+        for done in self._chaos.run(self._plan):
+            self._schedule.done = done
             self._observe()
         self._wait_until(lambda: not any(producer.is_alive() for producer in self.producers), "all is published")
         self._wait_until(lambda: self._left() == 0, "all is committed")
