@@ -123,9 +123,8 @@ class Claims {
     try {
       await courier.deliverAll([...ends.keys()], (batch) => {
         file.advance(ends.get(batch))
-        this.#counters.published += batch.events
+        this.#counters.count(batch)
         this.#counters.drained += batch.events
-        this.#counters.batches++
       })
     } catch (error) {
       this.#log.debug(`claimed batches: ${error.message}`)

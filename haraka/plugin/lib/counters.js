@@ -25,7 +25,14 @@ class Counters {
     return sum
   }
 
-  observe(latencyMs) {
+  /** The server has a batch; latencyMs: how long that took, where it went directly. */
+  count(batch, latencyMs) {
+    this.batches++
+    this.published += batch.events
+    if (latencyMs !== undefined) this.#observe(latencyMs)
+  }
+
+  #observe(latencyMs) {
     this.latency.batches++
     this.latency.totalMs += latencyMs
     if (latencyMs > this.latency.maxMs) this.latency.maxMs = latencyMs

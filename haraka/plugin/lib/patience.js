@@ -2,6 +2,9 @@
 
 // How long something may wait, as the settings say. Pure: instants are monotonic ms.
 
+/** So many events are worth a round trip of their own, however soon after the last one. */
+const WORTH_SENDING = 64
+
 class Patience {
   #settings
 
@@ -13,6 +16,12 @@ class Patience {
   get tickMs() {
     const { max_hold_ms: hold, spool_after_ms: spool } = this.#settings
     return Math.max(1, Math.min(50, hold / 4, spool / 4))
+  }
+
+  /** How long a batch of so many events may still grow, the last one having been sent at that instant. */
+  growsMs(sentAt, events, now) {
+    const { publish_interval_ms: interval, max_hold_ms: hold, spool_after_ms: spool } = this.#settings
+    return events >= WORTH_SENDING ? 0 : sentAt + Math.min(interval, hold / 2, spool / 2) - now
   }
 
   /** Whether a batch ought to be on disk by now. */

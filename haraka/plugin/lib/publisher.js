@@ -2,7 +2,8 @@
 
 // Publishes the events of one partition. An event is safe once its batch is in Redis or on disk; its hook waits for that.
 //
-// direct    one batch is on its way; what arrives meanwhile is the next one. Nothing is waited for, no timer is added.
+// direct    one batch is on its way; what arrives meanwhile is the next one, and so is what arrives before another is worth
+//           its round trip (publish_interval_ms). At a low rate nothing is waited for.
 // spooling  the batch in hand had no answer in time, or a bad one: it goes to disk with the number it has, and so do all
 //           after it, while `#drain` brings what is on disk, oldest first. When nothing is left: direct again.
 //
@@ -31,6 +32,8 @@ class Publisher {
   #seq = 0
   #inHand // {batch, events, since, sentAt}: formed, neither acknowledged nor on disk
   #attempt // settles when the direct attempt is over
+  #sentAt = -Infinity
+  #growing // timer: the next batch may grow until then
   #acknowledged = 0 // number of the last batch that a direct attempt brought
   #spooling = false
   #keeping = false
@@ -101,9 +104,22 @@ class Publisher {
 
   #turn() {
     if (this.#spooling) return this.#keep()
-    if (this.#inHand || this.#waiting.isEmpty) return
+    if (this.#inHand || this.#waiting.isEmpty || this.#grows()) return
     this.#inHand = this.#form()
     this.#attempt = this.#send(this.#inHand)
+  }
+
+  /** Whether the next batch is still to grow; then there is a timer for its end. */
+  #grows() {
+    const ms = this.#patience.growsMs(this.#sentAt, this.#waiting.count, performance.now())
+    if (ms <= 0) return false
+    if (!this.#growing) {
+      this.#growing = setTimeout(() => {
+        this.#growing = undefined
+        this.#turn()
+      }, ms)
+    }
+    return true
   }
 
   #form() {
@@ -114,13 +130,14 @@ class Publisher {
   }
 
   async #send(hand) {
+    this.#sentAt = hand.sentAt
     try {
       await this.#courier.deliver(hand.batch)
     } catch (error) {
       return this.#spoolFrom(error.message)
     }
     this.#acknowledged = hand.batch.seq
-    this.#countPublished(hand.batch, performance.now() - hand.sentAt)
+    this.#counters.count(hand.batch, performance.now() - hand.sentAt)
     // It can be on disk by now, or will be in a moment; then the drain passes it over.
     if (this.#inHand === hand) this.#inHand = undefined
     release(hand.events)
@@ -207,7 +224,7 @@ class Publisher {
     try {
       await this.#courier.deliverAll(fresh, (batch) => {
         this.#spool.drained(batch)
-        this.#countPublished(batch)
+        this.#counters.count(batch)
         this.#counters.drained += batch.events
       })
     } finally {
@@ -230,12 +247,6 @@ class Publisher {
     if (this.#inHand) this.#attempt = this.#send(this.#inHand)
     else this.#turn()
     return true
-  }
-
-  #countPublished(batch, latencyMs) {
-    this.#counters.batches++
-    this.#counters.published += batch.events
-    if (latencyMs !== undefined) this.#counters.observe(latencyMs)
   }
 
   #drop(events) {

@@ -30,6 +30,7 @@ const MAIN = {
   src_ip: choice('socket', 'notes'),
   suppress_dsn: bool(false),
   max_hold_ms: whole(500, 1, 20_000),
+  publish_interval_ms: whole(50, 0, 1000),
   batch_max_events: whole(500, 1, 100_000),
   batch_max_kb: whole(256, 1, 65_536),
   memory_max_mb: whole(16, 1, 4096),

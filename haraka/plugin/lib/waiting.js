@@ -29,6 +29,10 @@ class Waiting {
     return this.#events.length === 0
   }
 
+  get count() {
+    return this.#events.length
+  }
+
   get isFull() {
     return this.#length >= this.#maxLength
   }

@@ -35,8 +35,8 @@ describe('the publisher', () => {
   function process_(options = {}) {
     const started = start(proxy.port, home.dir, {
       redis: { timeout_ms: 600, ...options.redis },
-      ...options,
       spool_after_ms: 50,
+      ...options,
     })
     running.push(started)
     return started
@@ -83,6 +83,28 @@ describe('the publisher', () => {
     await Promise.all(hooks)
     const entries = await valkey.with((command) => command('XLEN', '{haraka:accounting}:delivered'))
     assert.equal(entries, 3, 'the very first, one that went at once, and all that came meanwhile')
+  })
+
+  test('sends an event at once after a pause, and those that come soon after the last publish together', async () => {
+    const haraka = await connected({ publish_interval_ms: 400, spool_after_ms: 2000, max_hold_ms: 5000 })
+    await sleep(400)
+    const begin = performance.now()
+    await haraka.add(1)
+    const first = performance.now() - begin
+    const hooks = []
+    for (let i = 0; i < 10; i++) {
+      hooks.push(haraka.one())
+      await sleep(5)
+    }
+    await Promise.all(hooks)
+    assert.ok(first < 200, `${first} ms`)
+    assert.ok(performance.now() - begin >= 399, 'the others waited')
+    assert.equal(haraka.accounting.counters.batches, 3)
+    const much = performance.now()
+    await haraka.add(64)
+    assert.ok(performance.now() - much < 300, 'much does not wait')
+    assert.deepEqual(await inStreams(), expected(76))
+    assert.equal(haraka.accounting.counters.spooled, 0)
   })
 
   test('adds nothing twice when replies are swallowed after the script ran', async () => {

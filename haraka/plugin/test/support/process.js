@@ -23,7 +23,8 @@ function temporaryDirectory() {
 }
 
 function settings({ redis = {}, ...main }) {
-  const { settings: found, problems } = read({ main: { node: 'mx1', ...main }, redis }, {}, 'mx1')
+  const own = { node: 'mx1', publish_interval_ms: 0, ...main }
+  const { settings: found, problems } = read({ main: own, redis }, {}, 'mx1')
   if (problems.length > 0) throw new Error(problems.join('; '))
   return found
 }
