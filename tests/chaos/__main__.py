@@ -85,6 +85,7 @@ def summary(settings: Settings, report: Report) -> Table:
         ("cuts", report.cuts),
         ("server restarts", report.server_restarts),
         ("everything that happened", ", ".join(f"{count} {name}" for name, count in happened)),
+        ("workers fenced", found.fenced),
         ("batches sent again", f"{report.resent}, {report.duplicates} of them were there"),
         ("rows", found.rows.total()),
         ("files sealed", found.sealed),

@@ -60,17 +60,14 @@ def plan(chance: random.Random, count: int, seconds: float, workers: int) -> lis
     kinds = [kind for kind, share in _MIX.items() for _ in range(-(-share * count // 100))]
     chance.shuffle(kinds)
     times = sorted(chance.uniform(0.5, seconds) for _ in kinds)
-    return [
-        Action(
-            at,
-            kind,
-            chance.randrange(workers + isinstance(kind, Fault)),
-            _lasts(chance, kind),
-            _delay(chance),
-            spares_server=kind is Kind.STALL and chance.random() < 0.7,
-        )  # fmt: skip
-        for at, kind in zip(times, kinds, strict=True)
-    ]
+    return [_action(chance, at, kind, workers) for at, kind in zip(times, kinds, strict=True)]
+
+
+def _action(chance: random.Random, at_seconds: float, kind: Kind | Fault, workers: int) -> Action:
+    target = chance.randrange(workers + isinstance(kind, Fault))
+    delay_seconds = chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.01)))
+    spares_server = kind is Kind.STALL and chance.random() < 0.7
+    return Action(at_seconds, kind, target, _lasts(chance, kind), delay_seconds, spares_server)
 
 
 def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
@@ -86,10 +83,6 @@ def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
             return SOCKET_TIMEOUT_SECONDS + 0.3 + 3 * short
         case _:
             return short
-
-
-def _delay(chance: random.Random) -> float:
-    return chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.01)))
 
 
 class Chaos:

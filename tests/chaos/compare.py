@@ -27,6 +27,7 @@ class Found(msgspec.Struct):
     by_directory: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)  # by type and directory id
     sealed: int = 0
     recovered_rows: int = 0
+    fenced: int = 0  # how often a worker found that it had been taken for dead
     ledger: Counter[str] = msgspec.field(default_factory=Counter)
     differences: list[str] = msgspec.field(default_factory=list)
 
@@ -46,6 +47,7 @@ def compare(fleet: Fleet, published: Iterable[Published]) -> Found:
     found.differences += _rows_differ(expected, found.rows)
     found.differences += _ledger_differs(fleet.server.client(), found, events, rows)
     for member in fleet.members:
+        found.fenced += member.log().count("kind=Fenced")
         found.differences += [f"{member.name} logged: {line}" for line in _TROUBLE.findall(member.log())]
     return found
 

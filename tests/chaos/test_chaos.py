@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.run import Settings, run
 
 
+@pytest.mark.timeout(600)  # each wait has its own patience
 def test_half_a_minute_of_kills_stalls_cuts_and_restarts_leaves_every_row_exactly_once(tmp_path: Path) -> None:
     settings = Settings(seed=20261122, seconds=15, events=51_000, workers=3, actions=36)
     report = run(settings, tmp_path, lambda _: None)
