@@ -213,6 +213,7 @@ def exhaust_ids(client: Any) -> None:
     "spoil",
     [
         lambda client: client.hset(KEYS.ledger, "bounce:published", "many"),
+        lambda client: client.hset(KEYS.ledger, "bounce:published", 2**63 - 1),
         lambda client: client.hset(KEYS.ledger, "bounce:retried", 2**63 - 1),
         lambda client: (client.delete(KEYS.streams["bounce"]), client.set(KEYS.streams["bounce"], "x")),
         lambda client: (client.delete(KEYS.ledger), client.set(KEYS.ledger, "x")),

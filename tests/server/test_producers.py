@@ -15,6 +15,7 @@ from tests.support.workers import PARTITION, changed, settings
 from worker.chores import Chores
 from worker.errors import StreamUnavailable
 from worker.settings import StreamSettings
+from worker.stream import Stream
 from worker.stream.keys import PLACEHOLDER, Keys
 from worker.stream.link import Connector, connector
 from worker.stream.producers import prune_producers, read_producers
@@ -194,15 +195,18 @@ def test_the_workers_user_may_list_and_forget_producers(
 
 
 def test_the_chore_forgets_after_the_configured_days_and_says_so(
-    client: Any, connect: Connector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    client: Any, valkey: RealValkey, connect: Connector, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    stream = Stream(settings(tmp_path).stream, "worker-1", url=valkey.url)
+    stream.open()
+    stream.close()
     add(client, "silent", 8)
     add(client, "recent", 6)
     chores = Chores(connect, changed(settings(tmp_path), "stream", producer_days=7).stream)
     with caplog.at_level(logging.INFO):
         chores.run()
         chores.run()
-    assert names(client, KEYS.producers) == {"recent"}
+    assert names(client, KEYS.producers) == {"recent", PLACEHOLDER}
     assert [record.getMessage() for record in caplog.records] == ["producers.pruned producers=1 silent_days=7"]
 
 

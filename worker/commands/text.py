@@ -36,10 +36,10 @@ def as_json(value: object) -> str:
 
 
 def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:
-    """Return a table without cells that wrap: ids stay whole, and lines can be searched."""
+    """Return an empty table."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        shown.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+        shown.add_column(column, justify="right" if column in right else "left")
     return shown
 
 
@@ -52,6 +52,6 @@ def add_row(shown: Table, *cells: object, style: str = "") -> None:
 
 
 def show(shown: Table) -> None:
-    """Print a table as wide as it is."""
+    """Print a table as wide as it is, whatever the terminal: ids stay whole, and lines can be searched."""
     natural = Console(width=_WIDEST * len(shown.columns) * 2).measure(shown).maximum
     Console(width=max(Console().width, natural)).print(shown)
