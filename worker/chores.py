@@ -27,12 +27,12 @@ class Chores:
         self._settings = settings
 
     def run(self) -> None:
-        """Do all of them; a server that is away is logged, not raised into the scheduler."""
-        try:
-            self._prune_producers()
-            self._retire_consumers()
-        except StreamUnavailable as error:
-            event(_log, "chores.postponed", logging.WARNING, why=error)
+        """Do each of them; a server that is away is logged, not raised into the scheduler."""
+        for chore in (self._prune_producers, self._retire_consumers):
+            try:
+                chore()
+            except StreamUnavailable as error:
+                event(_log, "chores.postponed", logging.WARNING, chore=chore.__name__.strip("_"), why=error)
 
     def _prune_producers(self) -> None:
         days = self._settings.producer_days

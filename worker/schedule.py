@@ -15,6 +15,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 
+_FIRST_SECONDS = 60
+
+
 class Job(NamedTuple):
     """Work that is not the loop's, done in the scheduler's thread; it must not raise."""
 
@@ -35,7 +38,10 @@ class Schedule:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for job in jobs:
-            self._scheduler.add_job(job.work, IntervalTrigger(seconds=job.every_seconds), id=job.name)
+            # Soon after the start too: a worker that is restarted often would never come to its hourly jobs.
+            first = datetime.now(UTC) + timedelta(seconds=min(_FIRST_SECONDS, job.every_seconds))
+            trigger = IntervalTrigger(seconds=job.every_seconds)
+            self._scheduler.add_job(job.work, trigger, id=job.name, next_run_time=first)
 
     def start(self) -> None:
         """Start the timers."""
