@@ -5,29 +5,35 @@ import random
 import sys
 import time
 import traceback
+from functools import partial
 
 from tests.crash.history import History, draw, run, shrink
 from tests.crash.simulation import quiet
+
+_ALIKE = 25  # characters of an error that tell one kind from another
 
 
 def main() -> int:
     """Run histories until one fails; shrink it and show it."""
     arguments = _arguments()
     quiet()
-    began, seed = time.perf_counter(), arguments.seed
-    for number in range(seed, seed + arguments.histories):
+    began, first = time.perf_counter(), arguments.seed
+    for number in range(first, first + arguments.histories):
         history = draw(random.Random(number), forgetful=arguments.forgetful)
-        error = failure(history)
-        if error:
-            print(f"seed {number}: {error}\nshrinking", flush=True)
-            small = shrink(history, lambda each, like=_kind(error): _kind(failure(each)) == like)  # type: ignore[misc]
-            print(small)
-            run_traced(small)
+        if error := failure(history):
+            say(f"seed {number}: {error}\nshrinking")
+            _show(shrink(history, partial(_fails_alike, error)))
             return 1
-        if number % 100 == 99:
-            print(f"{number + 1 - seed} histories, {time.perf_counter() - began:.0f} s", flush=True)
-    print(f"{arguments.histories} histories passed in {time.perf_counter() - began:.0f} s")
+        if (number - first) % 100 == 99:
+            say(f"{number - first + 1} histories, {time.perf_counter() - began:.0f} s")
+    say(f"{arguments.histories} histories passed in {time.perf_counter() - began:.0f} s")
     return 0
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _arguments() -> argparse.Namespace:
@@ -47,16 +53,18 @@ def failure(history: History) -> str:
     return ""
 
 
-def _kind(error: str) -> str:
-    return error[:25]
+def _fails_alike(error: str, history: History) -> bool:
+    """Tell whether a history fails in the same way."""
+    return failure(history)[:_ALIKE] == error[:_ALIKE]
 
 
-def run_traced(history: History) -> None:
-    """Run a history once more, saying what happens."""
+def _show(history: History) -> None:
+    """Print a history, and run it once more, saying what happens."""
+    say(str(history))
     try:
-        run(history, trace=print)
+        run(history, trace=say)
     except Exception:  # noqa: BLE001
-        traceback.print_exc(file=sys.stdout)
+        say(traceback.format_exc())
 
 
 if __name__ == "__main__":

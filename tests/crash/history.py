@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.crash.ending import check, finish
 from tests.crash.simulation import Simulation, Slot
 
 LAYOUTS: dict[str, tuple[Slot, ...]] = {
@@ -67,44 +68,32 @@ def run(history: History, trace: Callable[[str], None] | None = None) -> None:
                 apply(simulation, action)
             if trace:
                 trace("--- finish")
-            simulation.finish()
-            simulation.check()
+            finish(simulation)
+            check(simulation)
         finally:
             simulation.close()
 
 
-def apply(simulation: Simulation, action: Action) -> None:  # noqa: C901
+def apply(simulation: Simulation, action: Action) -> None:
     """Let one thing happen."""
-    who = action.who % len(simulation.slots)
-    match action.what:
-        case "step":
-            simulation.step(who, action.amount)
-        case "publish":
-            simulation.publish(action.amount)
-        case "kill":
-            simulation.kill(who)
-        case "start":
-            simulation.start(who)
-        case "lapse":
-            simulation.lapse(who)
-        case "power":
-            simulation.power_loss(simulation.slots[who].directory, action.amount)
-        case "lose":
-            simulation.break_next(who, "reply lost")
-        case "late":
-            simulation.break_next(who, "late")
-        case "arrive":
-            simulation.wire.deliver(action.amount)
-        case "stop":
-            simulation.stop(who)
-        case "wait":
-            simulation.now += action.amount
-        case "retire":
-            simulation.retire(who)
-        case "save":
-            simulation.wire.save()
-        case "tail":
-            simulation.lose_tail()
+    who, amount = action.who % len(simulation.slots), action.amount
+    deeds: dict[str, Callable[[], object]] = {
+        "step": lambda: simulation.step(who, amount),
+        "publish": lambda: simulation.publish(amount),
+        "kill": lambda: simulation.kill(who),
+        "start": lambda: simulation.start(who),
+        "lapse": lambda: simulation.lapse(who),
+        "power": lambda: simulation.power_loss(simulation.slots[who].directory, amount),
+        "lose": lambda: simulation.break_next(who, "reply lost"),
+        "late": lambda: simulation.break_next(who, "late"),
+        "arrive": lambda: simulation.wire.deliver(amount),
+        "stop": lambda: simulation.stop(who),
+        "wait": lambda: simulation.wait(amount),
+        "retire": lambda: simulation.retire(who),
+        "save": simulation.wire.save,
+        "tail": simulation.lose_tail,
+    }
+    deeds[action.what]()
 
 
 def draw(chance: random.Random, *, forgetful: bool = False) -> History:

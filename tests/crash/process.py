@@ -13,7 +13,7 @@ class Process:
         self.name = name
         self.pid = pid
         self.fault: str | None = None  # what befalls its next request: "lost reply" or "late"
-        self.waits = False  # for another process
+        self.next = ""  # the operation before which it stands
         self.done = False
         self.error: BaseException | None = None
         self._body = body
@@ -26,7 +26,7 @@ class Process:
     def resume(self, operations: int) -> None:
         """Let it run for so many operations; it stops before the next one."""
         if not self.done:
-            self._budget, self.waits = operations, False
+            self._budget = operations
             self._go.release()
             self._back.acquire()
 
@@ -36,19 +36,19 @@ class Process:
         self.resume(0)
         assert self.done
 
-    def tick(self) -> None:
+    def tick(self, what: str) -> None:
         """Be about to do an operation; raises Died where the process was killed."""
+        self.next = what
         while not self._dead and self._budget <= 0:
             self._hand_back()
         if self._dead:
             raise Died
         self._budget -= 1
 
-    def wait(self) -> None:
+    def wait(self, what: str) -> None:
         """Give the baton back until resumed: somebody else has to do something first."""
-        self.waits = True
         self._budget = 0
-        self.tick()
+        self.tick(what)
 
     def _hand_back(self) -> None:
         self._back.release()

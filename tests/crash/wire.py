@@ -14,9 +14,13 @@ import redis
 from fakeredis import FakeServer
 
 from tests.crash.process import Process
+from worker.stream.script import Script
 
 #: Requests at which a process can be interrupted; the others only set up what is there already.
 OPERATIONS = {"EVALSHA", "XREADGROUP", "XPENDING", "XCLAIM", "EXISTS", "PEXPIRE", "SET", "DEL", "HGET", "HINCRBY"}
+
+NAMES = ("register", "commit", "set_aside", "take_over", "seize", "forget", "retire")
+SCRIPTS = {Script(name).sha: name for name in NAMES}
 
 
 class Wire:
@@ -88,23 +92,24 @@ class SimulatedConnection(fakeredis.FakeRedisConnection):
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         request = _without_block(args)
         fault = None
-        if counts := str(args[0]) in OPERATIONS:
-            self._process.tick()
+        if counts := _can_be_interrupted(request):
+            self._process.tick(describe(request))
             fault, self._process.fault = self._process.fault, None
             self._wire.tell(f"{self._process.name}: {describe(request)}{f' ({fault})' if fault else ''}")
+        if self._generation != self._wire.generation:
+            self._replies.append(False)
+            return
         if fault == "late" and self._late is None:
             self._late = []
             self._wire.late.append((self._process.name, self._late))
-        if self._generation != self._wire.generation:
-            self._replies.append(False)
-        elif self._late is not None:
+        if self._late is not None:
             self._late.append(request)
             self._replies.append(False)
         else:
             super().send_command(*request, **kwargs)
             self._replies.append(fault is None)
         if counts:
-            self._process.tick()
+            self._process.tick("reply of " + describe(request))
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         arrives = self._replies.pop(0) if self._replies else True
@@ -112,6 +117,11 @@ class SimulatedConnection(fakeredis.FakeRedisConnection):
             self.disconnect()
             raise redis.ConnectionError("reply lost")
         return super().read_response(*args, **kwargs)
+
+
+def _can_be_interrupted(request: tuple[Any, ...]) -> bool:
+    """Tell whether others may come before and after a request; setting up what is there already is no such one."""
+    return request[0] in OPERATIONS and (request[0] != "EXISTS" or ":lease:" in str(request[1]))
 
 
 def _without_block(request: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -125,6 +135,5 @@ def describe(request: tuple[Any, ...]) -> str:
     """Show a request in a trace."""
     words = [part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in request]
     if words[0] == "EVALSHA":
-        words[1] = words[1][:6]
-        words = words[:2] + words[3 + int(words[2]) :]
+        words = [SCRIPTS.get(words[1], "publish"), *words[3 + int(words[2]) :]]
     return " ".join(word.replace("{haraka:accounting}:", "") for word in words)[:400]

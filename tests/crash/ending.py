@@ -1,0 +1,78 @@
+"""The end of a history: no more faults, everything is brought to its end, and what must hold then."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from schemas.events import TYPES
+from tests.crash.simulation import LOOK_SECONDS, Simulation
+from tests.support.events import recipients_of
+from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
+
+
+def finish(simulation: Simulation) -> None:
+    """Let late requests arrive and the living work on; then every worker start once more, drain, and stop."""
+    while simulation.wire.late:
+        simulation.wire.deliver(0)
+    for process in simulation.processes.values():
+        process.fault = None
+    for _ in range(40):
+        for number in list(simulation.processes):
+            simulation.step(number, 50)
+        if not simulation.left():
+            break
+    for number in list(simulation.processes):
+        simulation.stop(number)
+    _run_out(simulation, range(len(simulation.slots)))
+    for number, slot in enumerate(simulation.slots):
+        simulation.wire.client.delete(*[simulation.keys.lease(each.name) for each in simulation.slots])
+        simulation.start(number)
+        simulation.now += LOOK_SECONDS
+        for _ in range(100):
+            simulation.step(number, 40)
+            if number in simulation.workers and simulation.workers[number]._started and not simulation.left():
+                break
+        else:
+            raise AssertionError(f"{slot} does not drain: {simulation.left()} left")
+        simulation.now += 3 * LOOK_SECONDS
+        simulation.step(number, 40)
+        simulation.stop(number)
+        _run_out(simulation, [number])
+
+
+def _run_out(simulation: Simulation, numbers: Sequence[int]) -> None:
+    for _ in range(2000):
+        for number in numbers:
+            simulation.step(number, 25)
+        if not any(number in simulation.processes for number in numbers):
+            return
+    raise AssertionError("a worker does not stop")
+
+
+def check(simulation: Simulation) -> None:
+    """Compare files and ledger with what was published."""
+    published = Counter(recipients_of(e for events in simulation.publisher.published.values() for e in events))
+    found: Counter[str] = sum((recipients_in(path) for path in simulation.paths), Counter())
+    for _, letter in simulation.wire.client.xrange(simulation.keys.dead):  # entries that were delivered too often
+        found.update(recipients_of(msgspec.json.decode(letter[b"bytes"])))
+    assert not published - found, f"lost: {published - found}"
+    if not simulation.tail_was_lost:
+        assert not found - published, f"doubled: {found - published}"
+    assert simulation.left() == 0
+    for path in simulation.paths:
+        for name in TYPES:
+            sealed = sealed_files(path, name)
+            for file in sealed:
+                check_manifest(file)
+            for file in set(data_files(path, name)) - set(sealed):
+                assert file.read_bytes().count(b"\n") <= 1, f"{file} is not sealed and holds rows"
+    if not simulation.tail_was_lost:
+        _check_ledger(simulation, sum(published.values()))
+
+
+def _check_ledger(simulation: Simulation, events: int) -> None:
+    ledger = {key.decode(): int(value) for key, value in simulation.wire.client.hgetall(simulation.keys.ledger).items()}
+    counted = {what: sum(ledger[f"{name}:{what}"] for name in TYPES) for what in ("rows", "events", "dead", "lost")}
+    assert counted["events"] == counted["rows"] == events - counted["dead"], counted
+    assert counted["lost"] == 0
