@@ -51,7 +51,8 @@ class Action(NamedTuple):
     kind: Kind | Fault
     target: int  # a worker; for faults, one more than the last is the publishers
     seconds: float  # until it ends
-    delay_seconds: float  # after the target has got entries
+    after: int  # deliveries that the target may see first: else what is pending would be hit at every start
+    delay_seconds: float  # after the next delivery
     spares_server: bool  # while it lasts: so that a stalled worker wakes up on a sound connection, to be fenced
 
 
@@ -67,7 +68,7 @@ def _action(chance: random.Random, at_seconds: float, kind: Kind | Fault, worker
     target = chance.randrange(workers + isinstance(kind, Fault))
     delay_seconds = chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.01)))
     spares_server = kind is Kind.STALL and chance.random() < 0.7
-    return Action(at_seconds, kind, target, _lasts(chance, kind), delay_seconds, spares_server)
+    return Action(at_seconds, kind, target, _lasts(chance, kind), chance.randrange(4), delay_seconds, spares_server)
 
 
 def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
@@ -199,7 +200,7 @@ class Chaos:
         for member in able:
             if self._proxy.at_delivery(
                 member.name, partial(member.signal, number, member.state),
-                delay_seconds=action.delay_seconds, patience_seconds=_DELIVERY_SECONDS,
+                after=action.after, delay_seconds=action.delay_seconds, patience_seconds=_DELIVERY_SECONDS,
             ):  # fmt: skip
                 return member
         if able:

@@ -61,7 +61,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._live: dict[str, list[_Connection]] = defaultdict(list)
-        self._deliveries: dict[str, tuple[float, Callable[[], None]]] = {}
+        self._deliveries: dict[str, tuple[int, float, Callable[[], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[asyncio.Server] = []
         self.ports: dict[str, int] = {}
@@ -95,10 +95,12 @@ class Proxy:
 
         return bool(self._call(arm()))
 
-    def at_delivery(self, name: str, do: Callable[[], None], *, delay_seconds: float, patience_seconds: float) -> bool:
-        """Do something when the next entries come for a listener, without a delay even before they are passed on.
+    def at_delivery(
+        self, name: str, do: Callable[[], None], *, after: int, delay_seconds: float, patience_seconds: float
+    ) -> bool:
+        """Do something when entries come for a listener, without a delay even before they are passed on.
 
-        Returns once it is done; False, without doing it, where none come in that time.
+        The first so many deliveries go by. Returns once it is done; False, without doing it, where none come in time.
         """
         done = threading.Event()
 
@@ -109,7 +111,7 @@ class Proxy:
         async def forget() -> bool:
             return self._deliveries.pop(name, None) is not None
 
-        self._deliveries[name] = (delay_seconds, do_it)
+        self._deliveries[name] = (after, delay_seconds, do_it)
         if not done.wait(patience_seconds) and self._call(forget()):
             return False
         done.wait()
@@ -211,12 +213,15 @@ class Proxy:
 
     def _see(self, name: str, reply: bytes) -> None:
         """Do what is to be done when entries come."""
-        if _ENTRY in reply and name in self._deliveries:
-            delay_seconds, do = self._deliveries.pop(name)
-            if delay_seconds:
-                self._loop.call_later(delay_seconds, do)
-            else:
-                do()
+        if _ENTRY not in reply or name not in self._deliveries:
+            return
+        after, delay_seconds, do = self._deliveries.pop(name)
+        if after:
+            self._deliveries[name] = (after - 1, delay_seconds, do)
+        elif delay_seconds:
+            self._loop.call_later(delay_seconds, do)
+        else:
+            do()
 
     def _due(self, connection: _Connection, *, at_request: bool) -> Fault | None:
         """Return the fault that happens here, if one waits for it."""

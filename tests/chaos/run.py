@@ -4,6 +4,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -94,14 +95,30 @@ class _Run:
         for done in self._chaos.run(self._plan):
             self._schedule.done = done
             self._observe()
-        self._wait_until(lambda: not any(producer.is_alive() for producer in self.producers), "all is published")
-        self._wait_until(lambda: self._left() == 0, "all is committed")
+        while not self._all_published():
+            self._wait_until(partial(self._goes_on, self._published()), "more is published")
+        self._wait_until(lambda: self._left() is not None, "the server answers")
+        while left := self._left():
+            self._wait_until(partial(self._gets_less, left), "more is committed")
         self._wait_until(self._all_ready, "all workers are ready again")
         self.report.seconds = time.monotonic() - began
         self._sample_at = 0.0
         self._observe()
         self._stop_workers()
         self._finish()
+
+    def _published(self) -> int:
+        return sum(len(producer.published) for producer in self.producers)
+
+    def _all_published(self) -> bool:
+        return not any(producer.is_alive() for producer in self.producers)
+
+    def _goes_on(self, before: int) -> bool:
+        return self._published() > before or self._all_published()
+
+    def _gets_less(self, before: int) -> bool:
+        left = self._left()
+        return left is not None and left < before
 
     def _all_ready(self) -> bool:
         return all(member.is_ready() for member in self._fleet.members)
@@ -129,7 +146,7 @@ class _Run:
         left = self._left() if self._fleet.server.state is State.UP else None
         report.lag = report.lag if left is None else left
         report.max_lag = max(report.max_lag, report.lag)
-        report.published = sum(len(producer.published) for producer in self.producers)
+        report.published = self._published()
         report.happened = self._chaos.done + self._proxy.happened
         self._show(report)
 
