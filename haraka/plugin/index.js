@@ -60,11 +60,19 @@ exports.start_accounting = function (next) {
   // With worker processes the master delivers no mail.
   if (server.cluster?.isMaster) return next()
   this.accounting ??= this.new_accounting()
-  // Mail that comes in before the headers to keep are known would have blank columns for good.
-  this.accounting.ready().then(() => next())
+  // Without waiting for Redis: Haraka takes mail already, and loads its queue after this hook. What came in between it would
+  // find there as well, and deliver twice.
+  next()
 }
 
 exports.keep_headers = function (next, connection) {
+  // Mail that is queued before the headers to keep are known would have blank columns for good. Just after the start only.
+  if (this.accounting?.isReady === false) {
+    this.accounting.ready().then(() => this.keep_wanted(next, connection))
+  } else this.keep_wanted(next, connection)
+}
+
+exports.keep_wanted = function (next, connection) {
   try {
     connection.transaction.notes[NOTES] = keep(connection, this.accounting?.wanted ?? this.settings.headers)
   } catch (error) {

@@ -30,7 +30,8 @@ class Accounting {
   #claims
   #claimed = new Counters()
   #timers = []
-  #known
+  #ready
+  #isReady = false
 
   /** home: Haraka's directory. */
   constructor(settings, log, home) {
@@ -72,18 +73,20 @@ class Accounting {
   /** Connect, and begin to look after things now and then. */
   start() {
     const up = Promise.all(this.#partitions.map(({ courier }) => courier.ready()))
-    this.#known = up.then(() => this.#exchange())
+    this.#ready = this.#patiently(up.then(() => this.#exchange()))
     this.#regularly(EXCHANGE_MS, () => this.#exchange())
     this.#regularly(LOG_MS, () => this.#logFigures())
     this.#regularly(0, () => this.#claims.look().then(() => CLAIM_MS))
   }
 
+  /** Whether `ready` has resolved. */
+  get isReady() {
+    return this.#isReady
+  }
+
   /** Resolves when it is known which headers the workers want: at once with Redis there, else after a while unknown. */
   async ready() {
-    let timer
-    const patience = new Promise((resolve) => (timer = setTimeout(resolve, START_WAIT_MS)))
-    await Promise.race([this.#known, patience])
-    clearTimeout(timer)
+    await this.#ready
   }
 
   /** Publish an event; `done` is called when it is safe, see Publisher.add. */
@@ -124,6 +127,14 @@ class Accounting {
     const counters = new Counters()
     const publisher = new Publisher({ producer, settings, courier, spool, counters, log })
     return { producer, courier, publisher, counters }
+  }
+
+  async #patiently(known) {
+    let timer
+    const patience = new Promise((resolve) => (timer = setTimeout(resolve, START_WAIT_MS)))
+    await Promise.race([known, patience])
+    clearTimeout(timer)
+    this.#isReady = true
   }
 
   /** Run `work` regularly; it says after how many ms again. */

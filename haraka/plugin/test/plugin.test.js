@@ -72,6 +72,18 @@ describe('the plugin', () => {
     assert.deepEqual(inMaster.answers, [[]])
   })
 
+  test('does not keep Haraka from loading its queue where Redis is not there, but mail that needs to know the headers', async () => {
+    load()
+    const begun = next()
+    plugin.start_accounting(begun)
+    assert.deepEqual(begun.answers, [[]])
+    const queued = next()
+    plugin.keep_headers(queued, { transaction: { notes: {}, header: { get_all: () => [] } } })
+    assert.deepEqual(queued.answers, [])
+    await until(() => queued.answers.length > 0, 5000)
+    assert.deepEqual(queued.answers, [[]])
+  })
+
   for (const scenario of ['s01_single_ok', 's04_rcpt_5xx', 's08_retry_then_ok', 's15_refused']) {
     test(`calls next() once and without an argument for every hook of ${scenario}`, async () => {
       load()
