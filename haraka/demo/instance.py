@@ -104,6 +104,12 @@ class Instance:
             self._process.stop(signal.SIGINT, STOP_SECONDS)
             self._process = None
 
+    def kill(self) -> None:
+        """SIGKILL all of its processes at once; what is on disk stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
     def check(self) -> None:
         """Raise ProcessDiedError where it should run and does not."""
         if self._process is not None:
