@@ -97,8 +97,7 @@ class _Run:
             self._observe()
         while not self._all_published():
             self._wait_until(partial(self._goes_on, self._published()), "more is published")
-        self._wait_until(lambda: self._left() is not None, "the server answers")
-        while left := self._left():
+        while (left := self._left()) != 0:
             self._wait_until(partial(self._gets_less, left), "more is committed")
         self._wait_until(self._all_ready, "all workers are ready again")
         self.report.seconds = time.monotonic() - began
@@ -116,9 +115,9 @@ class _Run:
     def _goes_on(self, before: int) -> bool:
         return self._published() > before or self._all_published()
 
-    def _gets_less(self, before: int) -> bool:
+    def _gets_less(self, before: int | None) -> bool:
         left = self._left()
-        return left is not None and left < before
+        return left is not None and (before is None or left < before)
 
     def _all_ready(self) -> bool:
         return all(member.is_ready() for member in self._fleet.members)
