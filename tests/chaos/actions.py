@@ -10,6 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Final, NamedTuple
@@ -111,10 +112,18 @@ class Chaos:
             )
             if performed is not None:
                 left.remove(performed)
+                self._note(performed)
                 if isinstance(performed.kind, Kind):  # the proxy counts its faults when they happen
                     self.done[performed.kind] += 1
             yield 1 - len(left) / len(actions)
             time.sleep(0.02)
+
+    def _note(self, action: Action) -> None:
+        """Write down when an action was performed, and in which state the workers are since."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        states = " ".join(f"{member.name}={member.state.name.lower()}" for member in self._fleet.members)
+        with (self._fleet.home / "actions.log").open("a") as log:
+            log.write(f"{now} {action.kind} target={action.target} seconds={action.seconds:.3f} {states}\n")
 
     def look_after(self) -> None:
         """End what is due to end; start workers again that have stopped, whether they were asked to or not."""

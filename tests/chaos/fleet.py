@@ -74,6 +74,8 @@ class Server:
         self._server = BundledServer(ServerSettings(directory=self._directory, port=self.port))
         self._server.start()
         self.state = State.UP
+        with suppress(redis.RedisError), self.client(2) as client:
+            client.config_set("auto-aof-rewrite-percentage", 0)  # its file tells the history of every entry
 
     def signal(self, number: int, state: State) -> None:
         """Send it a signal."""
