@@ -9,7 +9,7 @@ DEMO := haraka/demo/node_modules/.installed
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash chaos bench clean
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash chaos outage bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,10 +75,13 @@ lock: $(VENV) ## Lock the requirements anew, with hashes
 	  pyproject.toml --group dev -o requirements/dev.txt
 
 crash: $(VENV) ## Simulate tens of thousands of histories of several workers
-	$(BIN)/python -m tests.crash $(CRASH_FLAGS)
+	$(BIN)/python -m tests.crash --histories 20000 --seed 1 $(CRASH_FLAGS)
 
 chaos: $(VENV) ## Kill, stall and cut off real workers and a real server for about three minutes, then compare every row
 	$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)
+
+outage: $(VENV) $(PLUGIN) $(DEMO) ## Every outage on a real Haraka and a real Valkey
+	OUTAGE=all $(BIN)/pytest tests/outage $(PYTEST_FLAGS)
 
 bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop
 	$(BIN)/python -m bench.drain

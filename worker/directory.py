@@ -25,8 +25,9 @@ _ID = ".directory-id"
 
 def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a whole file so that after a crash either the old or the new content stands there."""
-    temporary = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    # Not the process id: containers that share a volume can have the same.
+    temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         os.write(descriptor, content)
         os.fsync(descriptor)
@@ -69,7 +70,7 @@ def _directory_id(path: Path) -> str:
             known = ""
         if known:
             return known
-        fresh = path / f"{_ID}.{os.getpid()}"
+        fresh = path / f"{_ID}.{secrets.token_hex(4)}"
         write_durably(fresh, f"{secrets.token_hex(8)}\n".encode())
         try:
             os.link(fresh, file)  # never replaces the id of a worker that was quicker

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from worker.batch import Batch, BatchSize, Known, Renderer, Written
 from worker.log import event
-from worker.stream import Entries, Stream
+from worker.stream import Entries, Pending, Stream
 
 _log = logging.getLogger(__name__)
 
@@ -95,11 +95,15 @@ class Reader:
             if not suspects:
                 return self.render(self._stream.read_pending(self._size.entries), pending=True)
             event_type, entry = suspects[0]
-            if entry.deliveries < _ASIDE_AFTER:
-                return self.render(self._stream.read_alone(event_type, entry.id), pending=True)
-            self._stream.set_aside(event_type, entry.id, f"not decoded: delivered {entry.deliveries} times")
-            event(_log, "entry.set_aside", logging.ERROR, type=event_type, id=entry.id.decode(), of=entry.deliveries)
+            if entry.deliveries >= _ASIDE_AFTER:
+                self._set_aside(event_type, entry)
+            elif entries := self._stream.read_alone(event_type, entry.id):
+                return self.render(entries, pending=True)
         return None
+
+    def _set_aside(self, event_type: str, entry: Pending) -> None:
+        self._stream.set_aside(event_type, entry.id, f"not decoded: delivered {entry.deliveries} times")
+        event(_log, "entry.set_aside", logging.ERROR, type=event_type, id=entry.id.decode(), of=entry.deliveries)
 
     def _is_time_to_look(self) -> bool:
         """Tell whether it is time to look for what dead workers left; a busy stream does not put it off."""

@@ -59,37 +59,31 @@ def _lose_next_commit(simulation: Simulation, number: int) -> None:
     simulation.wire.late.clear()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="XCLAIM of `forgive` is not fenced: it takes entries back from who took them over"
-)
 def test_a_recovery_does_not_take_back_what_another_took_over_meanwhile(two: Simulation) -> None:
     two.publish(1)
     _lose_next_commit(two, 0)
-    two.step_to(0, "XCLAIM")  # registered again; it has seen its pending entry
+    two.step_to(0, "reclaim")  # registered again; it has seen its pending entry
     two.lapse(0)  # and stalls
     two.step_to(1, "commit")  # the other has taken the entry over and appended its row
-    two.step_to(0, "commit")
-    two.step(0, 2)  # fenced; it recovers
+    two.step(0, 30)  # fenced; it recovers
     finish(two)
     check(two)
 
 
-@pytest.mark.xfail(strict=True, reason="XCLAIM of `forgive` is not fenced, and can run late")
 def test_a_claim_that_arrives_late_takes_nothing_from_who_took_it_over(two: Simulation) -> None:
     two.publish(1)
     _lose_next_commit(two, 0)
-    two.step_to(0, "XCLAIM")
+    two.step_to(0, "reclaim")
     two.break_next(0, "late")
     two.step(0, 1)
     two.lapse(0)
     two.step_to(1, "commit")
     two.wire.deliver(0)
-    two.step_to(0, "commit")
+    two.step(0, 30)
     finish(two)
     check(two)
 
 
-@pytest.mark.xfail(strict=True, reason="XCLAIM of `read_alone` is not fenced either")
 def test_an_entry_read_alone_is_not_taken_back_from_who_took_it_over(two: Simulation) -> None:
     two.publish(1)
     two.step_to(0, "commit")
@@ -99,11 +93,9 @@ def test_an_entry_read_alone_is_not_taken_back_from_who_took_it_over(two: Simula
         two.start(0)
         two.step_to(0, "commit a")
         two.step(0, 2)  # new files
-        two.step_to(0, "XCLAIM" if death == 2 else "commit")
+        two.step_to(0, "reclaim" if death == 2 else "commit")
     two.lapse(0)
     two.step_to(1, "commit")
-    for _ in range(2):  # fenced; then it recovers, and has the entry again
-        two.step_to(0, "commit")
-        two.step(0, 2)
+    two.step(0, 30)  # fenced; it recovers
     finish(two)
     check(two)

@@ -2,6 +2,6 @@
 
 from worker.stream.fleet import Seized
 from worker.stream.link import Connector
-from worker.stream.stream import Entries, Registration, Stream
+from worker.stream.stream import Entries, Pending, Registration, Stream
 
-__all__ = ["Connector", "Entries", "Registration", "Seized", "Stream"]
+__all__ = ["Connector", "Entries", "Pending", "Registration", "Seized", "Stream"]

@@ -27,7 +27,7 @@ from worker.stream.script import Script
 Entries = dict[str, list[RawEntry]]
 
 
-_register, _commit, _set_aside = (Script(name) for name in ("register", "commit", "set_aside"))
+_register, _commit, _reclaim, _set_aside = (Script(name) for name in ("register", "commit", "reclaim", "set_aside"))
 
 
 class Registration(NamedTuple):
@@ -68,7 +68,7 @@ class Stream:
         """Connect, load the scripts, and make every key that a script names exist."""
         self._registered = None
         self._link.open()
-        for script in (_register, _commit, _set_aside, *fleet.SCRIPTS):
+        for script in (_register, _commit, _reclaim, _set_aside, *fleet.SCRIPTS):
             self._link.call("SCRIPT", "LOAD", script.source)
         setup.set_up(self._link, self.keys, self._wanted)
 
@@ -128,10 +128,12 @@ class Stream:
         return self.receive_entries()
 
     def read_alone(self, event_type: str, entry_id: bytes) -> Entries:
-        """Return one own entry that is not acknowledged, again; it counts as delivered once more."""
-        key = self.keys.streams[event_type]
-        claimed = self._link.call("XCLAIM", key, GROUP, self._consumer, 0, entry_id)
-        return {event_type: claimed or [(entry_id, None)]}
+        """Return one own entry that is not acknowledged, again; it counts as delivered once more. Raises Fenced.
+
+        Nothing is returned where it is not own any more.
+        """
+        entries = self._reclaim(event_type, entry_id)
+        return {event_type: entries} if entries else {}
 
     def set_aside(self, event_type: str, entry_id: bytes, error: str) -> None:
         """Make an own entry a dead letter without reading it. Raises Fenced."""
@@ -145,13 +147,21 @@ class Stream:
             raise Fenced
 
     def forgive(self) -> None:
-        """Set the delivery counts of own pending entries back to one: what failed was not their doing."""
-        for event_type, pending in self.pending(fleet.TAKE_OVER_AT_MOST).items():
-            key = self.keys.streams[event_type]
-            ids = [entry.id for entry in pending]
-            there = self._link.call("XCLAIM", key, GROUP, self._consumer, 0, *ids, "RETRYCOUNT", 1, "JUSTID")
-            if len(there) < len(ids):  # XCLAIM drops deleted entries from the list
-                self._link.call("HINCRBY", self.keys.ledger, f"{event_type}:lost", len(ids) - len(there))
+        """Set the delivery counts of own pending entries back to one: not they failed. Raises Fenced."""
+        for event_type in TYPES:
+            self._reclaim(event_type, b"")
+
+    def _reclaim(self, event_type: str, entry_id: bytes) -> list[RawEntry]:
+        """Claim own entries again, behind the fence: what was taken over meanwhile is not taken back."""
+        directory, epoch = self._identity()
+        reply = self._link.call(
+            "EVALSHA", _reclaim.sha, 3, self.keys.owners, self.keys.ledger, self.keys.streams[event_type],
+            self._consumer, directory, epoch, GROUP, event_type, fleet.TAKE_OVER_AT_MOST, entry_id,
+        )  # fmt: skip
+        if reply[0] != b"OK":
+            raise Fenced
+        entries: list[RawEntry] = reply[1] if entry_id else []
+        return entries
 
     def take_over(self) -> list[Taken]:
         """Take the pending entries of consumers whose lease is gone. Raises Fenced."""
