@@ -33,7 +33,7 @@ def set_up(link: Link, keys: Keys, wanted: Sequence[str]) -> None:
         if not link.call("SISMEMBER", keys.wanted, header):
             link.call("SADD", keys.wanted, header)
     if not link.call("EXISTS", keys.dead):
-        link.call("XGROUP", "CREATE", keys.dead, GROUP, "$", "MKSTREAM")
+        _create(link, keys.dead, "$")  # the only command that makes an empty stream
         link.call("XGROUP", "DESTROY", keys.dead, GROUP)
     for event_type in TYPES:
         _create_group(link, keys, event_type)
@@ -56,10 +56,15 @@ def _create_group(link: Link, keys: Keys, event_type: str) -> None:
     if any(int(count or 0) for count in counts):
         start = _acknowledged_through(link, keys, event_type)
         event(_log, "group.lost", logging.ERROR, stream=key, created_at=start, rows_after_it="may stand twice")
+    _create(link, key, start)
+
+
+def _create(link: Link, key: str, start: str) -> None:
+    """Create the group at an id, and the stream if need be, unless another worker was quicker."""
     try:
         link.call("XGROUP", "CREATE", key, GROUP, start, "MKSTREAM")
     except Refused as error:
-        if "BUSYGROUP" not in str(error):  # another worker was quicker
+        if "BUSYGROUP" not in str(error):
             raise
 
 
