@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.figures import Figures
 from config.loader import load
-from worker.assembly import build_worker
+from worker.assembly import build_worker, tune_collector
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
     ini = directory / "accounting_files.ini"
     ini.write_text(f"path = {directory}/files\n[redis]\npartition = {partition}\n")
     worker = build_worker(load(ini, redis_url=url, name="bench-1", environ={}).settings, url)
+    tune_collector()
     worker.recover()
     figures = Figures()
     while worker.totals.events < events:

@@ -16,7 +16,7 @@ from rich.console import Console
 from config.loader import check
 from config.problem import ConfigError
 from worker import __version__, log, status
-from worker.assembly import build_worker
+from worker.assembly import build_worker, tune_collector
 from worker.commands.dead import dead_group
 from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
@@ -56,6 +56,7 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
     with _server_url(settings) as url:
         worker = build_worker(settings, url)
         _stop_on_signals(worker)
+        tune_collector()
         worker.run()
 
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 _ALONE_AFTER = 3  # deliveries
 _ASIDE_AFTER = 5
-_REMEMBERED_BYTES = 8_000_000
+_REMEMBERED_BYTES = 1_000_000  # what is kept alive is memory that is cold when it comes round again
 
 
 class Reader:
