@@ -16,7 +16,6 @@ from worker.settings import Settings
 from worker.stream import Connector, Stream
 from worker.stream.link import connector
 
-
 _COLLECT_AFTER = 200_000
 
 
