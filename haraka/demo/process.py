@@ -43,8 +43,12 @@ class Process:
         """Wait for the condition; raise ProcessDiedError as soon as the process is gone."""
 
         def holds() -> bool:
-            self.check()
-            return condition()
+            gone = self._child.poll() is not None
+            if condition():  # looked at after the poll: it may have said so with its last words
+                return True
+            if gone:
+                self.check()
+            return False
 
         wait_until(holds, f"{what} of {self.name} (log: {self.log})", timeout_seconds)
 
