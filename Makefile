@@ -32,7 +32,7 @@ run: $(VENV) ## Start the bundled Valkey and a worker; Ctrl-C stops both
 demo: $(VENV) $(PLUGIN) $(DEMO) ## Send 300 messages through a real Haraka and compare the files with what the sink answered
 	@$(BIN)/python -m haraka.demo
 
-test: test-plugin test-python ## Run every test: plugin, unit, loop, crash, server, Haraka
+test: test-plugin test-python ## Run the tests: plugin, unit, loop, crash, server, outage, Haraka
 
 # The bundled server has no TLS: tests of TLS need Debian's. Where this user cannot install it, they are skipped.
 REDIS_SERVER := $(shell command -v redis-server)
