@@ -10,47 +10,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from worker.accounting_file import AccountingFile, sync_directory
 from worker.directory import Location, write_durably
 from worker.errors import DiskTrouble
+from worker.manifest import Manifest, Writer, encode, manifest_path
 from worker.records import FileState
 
 _READ_ONLY = 0o440
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sealed file holds; stands beside it as `<name>.json`."""
-
-    name: str
-    type: str
-    rows: int
-    bytes: int
-    sha256: str
-    columns: Sequence[str]
-    opened_ms: int
-    first_id: str | None
-    last_id: str | None
-    first_time_ms: int | None
-    last_time_ms: int | None
-    writer: str
-    directory: str
-    reason: str
-    version: str
-
-
-class Writer(msgspec.Struct, frozen=True, kw_only=True):
-    """Who seals: what every manifest of this process says."""
-
-    consumer: str
-    directory: str
-    version: str
-
-
-def manifest_path(path: Path) -> Path:
-    """Return where the manifest of an accounting file stands."""
-    return path.with_name(path.name + ".json")
 
 
 def _manifest(file: AccountingFile, event_type: str, columns: Sequence[str], reason: str, writer: Writer) -> Manifest:
@@ -64,6 +30,7 @@ def _manifest(file: AccountingFile, event_type: str, columns: Sequence[str], rea
         opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
         first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms,
         writer=writer.consumer, directory=writer.directory, reason=reason, version=writer.version,
+        format=writer.format, separator=writer.separator,
     )  # fmt: skip
 
 
@@ -81,7 +48,7 @@ def seal(  # noqa: PLR0913
         beside = manifest_path(file.path)
         if not beside.exists():
             manifest = _manifest(file, event_type, columns, reason, writer)
-            write_durably(beside, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n", _READ_ONLY)
+            write_durably(beside, encode(manifest), _READ_ONLY)
         os.fchmod(file.descriptor, _READ_ONLY)
         os.fsync(file.descriptor)
         place = _move(file.path, location.archive) if archiving else file.path

@@ -5,12 +5,12 @@ from datetime import UTC, datetime
 
 from schemas.catalogue import header_of, is_custom
 from worker import __version__
-from worker.archive import Writer
 from worker.batch import BatchSize, Renderer
 from worker.chores import EVERY_SECONDS, Chores
 from worker.directory import Directory
 from worker.files import Files
 from worker.loop import Pauses, Worker
+from worker.manifest import Writer
 from worker.schedule import Job
 from worker.settings import Settings
 from worker.stream import Connector, Stream
@@ -40,7 +40,10 @@ def build_worker(
     name, archiving = settings.worker.name, settings.rotation.archiving
     directory = Directory(settings.directory, settings.names, name, archiving=archiving)
     renderer = Renderer(settings.rows)
-    writer = Writer(consumer=name, directory=directory.id, version=__version__)
+    writer = Writer(
+        consumer=name, directory=directory.id, version=__version__,
+        format=settings.rows.format, separator=settings.rows.separator,
+    )  # fmt: skip
     chores = Chores(connect or connector(settings.stream, url), settings.stream)
     columns = {column for names in settings.rows.columns.values() for column in names}
     wanted = sorted(header_of(column) for column in columns if is_custom(column))

@@ -12,11 +12,11 @@ import msgspec
 
 from worker import archive, salvage
 from worker.accounting_file import AccountingFile
-from worker.archive import Writer
 from worker.batch import Batch, Renderer
 from worker.directory import Directory
 from worker.errors import DiskTrouble
 from worker.log import event
+from worker.manifest import Writer
 from worker.records import Closing, FileState, Record
 
 _log = logging.getLogger(__name__)

@@ -12,10 +12,11 @@ import msgspec
 
 from worker import salvage
 from worker.accounting_file import AccountingFile
-from worker.archive import discard, manifest_path
+from worker.archive import discard
 from worker.directory import Directory
 from worker.files import Files
 from worker.log import event
+from worker.manifest import manifest_path
 from worker.records import Closing, FileState, Record
 from worker.rotation import Reason
 from worker.stream import Seized

@@ -13,7 +13,7 @@ from schemas.events import TYPES
 from tests.chaos.fleet import PARTITION, Fleet
 from tests.chaos.publishers import Published
 from tests.support.files import check_manifest, data_files
-from worker.archive import manifest_path
+from worker.manifest import manifest_path
 from worker.stream.keys import COUNTERS, Keys
 
 _SHOWN = 5

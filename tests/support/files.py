@@ -4,10 +4,8 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-import msgspec
-
 from schemas.events import TAGS, TYPES
-from worker.archive import Manifest, manifest_path
+from worker.manifest import Manifest, decode, manifest_path
 
 
 def data_files(path: Path, event_type: str) -> list[Path]:
@@ -40,7 +38,7 @@ def recipients_in(path: Path) -> Counter[str]:
 
 def check_manifest(file: Path) -> Manifest:
     """Return a sealed file's manifest after comparing it with the content."""
-    manifest = msgspec.json.decode(manifest_path(file).read_bytes(), type=Manifest)
+    manifest = decode(manifest_path(file).read_bytes(), manifest_path(file))
     content = file.read_bytes()
     assert manifest.name == file.name
     assert manifest.bytes == len(content)

@@ -1,0 +1,148 @@
+"""The inventory of a directory: every accounting file in it, and what it holds.
+
+Reads only, takes no lock, and is safe while workers and the janitor are at work: a file may be moved, compressed or
+expired between two looks, which `contents` answers by looking for its other form. An open file counts up to the length
+that a commit record tells, never further; a file that no record names and that has no manifest is not listed.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from gzip import GzipFile
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, BinaryIO, NamedTuple
+
+import zstandard
+
+from worker.manifest import BadManifest, Manifest, decode
+from worker.records import FileState, Record
+from worker.settings import DirectorySettings
+
+_BUFFER_BYTES = 1 << 20
+
+
+class Place(NamedTuple):
+    """Where the files of one type stand."""
+
+    event_type: str
+    open: Path
+    archive: Path
+
+
+class Stored(NamedTuple):
+    """An accounting file as it stands: sealed, with a manifest, or open, with what a record tells."""
+
+    event_type: str
+    path: Path  # of the file under its own name; the compressed form stands beside that
+    length: int  # bytes that count, uncompressed
+    rows: int
+    opened_ms: int
+    first_time_ms: int | None
+    last_time_ms: int | None
+    manifest: Manifest | None  # None: open, or rotated and not sealed yet
+
+    @property
+    def content_path(self) -> Path:
+        """Return the path of its content, compressed or not."""
+        compressed = self.manifest.compressed if self.manifest else None
+        return self.path.with_name(compressed.name) if compressed else self.path
+
+
+def places(settings: DirectorySettings) -> dict[str, Place]:
+    """Return where the files of each type stand."""
+    return {
+        event_type: Place(
+            event_type, settings.path / location, settings.path / location / settings.archive_to[event_type]
+        )
+        for event_type, location in settings.location.items()
+    }
+
+
+def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Stored]:
+    """Yield the sealed files of a type by name, whether their content still stands there or not.
+
+    What is no manifest goes to `bad`, or is raised where there is no such list. A file that stands in both directories
+    (its move was interrupted) is yielded once.
+    """
+    found: dict[str, Stored] = {}
+    for directory in (place.archive, place.open):
+        for path in _manifests(directory):
+            try:
+                manifest = decode(path.read_bytes(), path)
+            except FileNotFoundError:  # moved or expired meanwhile
+                continue
+            except BadManifest as error:
+                if bad is None:
+                    raise
+                bad.append(error)
+                continue
+            found.setdefault(manifest.name, _of_manifest(place.event_type, directory, manifest))
+    yield from (found[name] for name in sorted(found))
+
+
+def unsealed(place: Place, records: Iterable[Record]) -> Iterator[Stored]:
+    """Yield the files of a type that these commit records of the directory name: open ones and those not sealed yet."""
+    for record in records:
+        if state := record.files.get(place.event_type):
+            yield _of_state(place, state)
+        for closing in record.closing:
+            if closing.event_type == place.event_type:
+                yield _of_state(place, closing.file)
+
+
+@contextmanager
+def contents(path: Path) -> Iterator[IO[bytes]]:
+    """Open the content of an accounting file, decompressed by the ending of its name."""
+    with path.open("rb", buffering=_BUFFER_BYTES) as raw:
+        yield _decompressed(raw, path.suffix)
+
+
+def lines(stored: Stored) -> Iterator[bytes]:
+    """Yield the lines of a file as far as they count, the header included, each with its end.
+
+    A value never holds a line break, whatever the format, so lines are rows.
+    """
+    left = stored.length
+    with contents(stored.content_path) as content:
+        for line in content:
+            left -= len(line)
+            if left < 0:
+                return
+            yield line
+
+
+def _manifests(directory: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.endswith(".json") and not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+            yield directory / entry.name
+
+
+def _of_manifest(event_type: str, directory: Path, manifest: Manifest) -> Stored:
+    return Stored(
+        event_type=event_type, path=directory / manifest.name, length=manifest.bytes, rows=manifest.rows,
+        opened_ms=manifest.opened_ms, first_time_ms=manifest.first_time_ms, last_time_ms=manifest.last_time_ms,
+        manifest=manifest,
+    )  # fmt: skip
+
+
+def _of_state(place: Place, state: FileState) -> Stored:
+    return Stored(
+        event_type=place.event_type, path=place.open / state.name, length=state.length, rows=state.rows,
+        opened_ms=state.opened_ms, first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms, manifest=None,
+    )  # fmt: skip
+
+
+def _decompressed(raw: BinaryIO, ending: str) -> IO[bytes]:
+    match ending:
+        case ".zst":
+            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+            return BufferedReader(reader, _BUFFER_BYTES)
+        case ".gz":
+            return BufferedReader(GzipFile(fileobj=raw), _BUFFER_BYTES)
+        case _:
+            return raw
