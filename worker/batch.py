@@ -194,10 +194,10 @@ class BatchSize:
     they shrink.
     """
 
-    def __init__(self, *, max_entries: int, max_bytes: int) -> None:
+    def __init__(self, *, max_entries: int, max_bytes: int, mean_bytes: float = 1.0) -> None:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._mean_bytes = 1.0
+        self._mean_bytes = mean_bytes
 
     @property
     def entries(self) -> int:
@@ -207,5 +207,9 @@ class BatchSize:
     def observe(self, batch: Batch) -> None:
         """Learn from what was read."""
         for part in batch.parts.values():
-            mean = part.size / max(1, len(part.ids))
-            self._mean_bytes = max(1.0, mean, 0.9 * self._mean_bytes + 0.1 * mean)
+            self.learn(len(part.ids), part.size)
+
+    def learn(self, entries: int, size: int) -> None:
+        """Learn from so many entries, of so many bytes together."""
+        mean = size / max(1, entries)
+        self._mean_bytes = max(1.0, mean, 0.9 * self._mean_bytes + 0.1 * mean)
