@@ -63,10 +63,10 @@ def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Store
     """Yield the sealed files of a type by name, whether their content still stands there or not.
 
     What is no manifest goes to `bad`, or is raised where there is no such list. A file that stands in both directories
-    (its move was interrupted) is yielded once.
+    (it is on its move, or that was interrupted) is yielded once, as archived.
     """
     found: dict[str, Stored] = {}
-    for directory in (place.archive, place.open):
+    for directory in (place.open, place.archive):  # as a file moves, so that none is missed on its way
         for path in _manifests(directory):
             try:
                 manifest = decode(path.read_bytes(), path)
@@ -77,7 +77,7 @@ def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Store
                     raise
                 bad.append(error)
                 continue
-            found.setdefault(manifest.name, _of_manifest(place.event_type, directory, manifest))
+            found[manifest.name] = _of_manifest(place.event_type, directory, manifest)
     yield from (found[name] for name in sorted(found))
 
 
