@@ -74,4 +74,6 @@ def _stream(answers: Answers, password: str | None) -> StreamSettings:
         batch_bytes=answers[keys.BATCH_BYTES],
         wait_replicas=answers[keys.WAIT_REPLICAS],
         producer_days=answers[keys.PRODUCER_DAYS],
+        retention_days=answers[keys.STREAM_RETENTION],
+        max_bytes=answers[keys.STREAM_MAX_MB] * 1_000_000,
     )

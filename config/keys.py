@@ -217,6 +217,24 @@ PRODUCER_DAYS = Key(
     "again later, from its spool for instance, is reported as a gap; nothing of it is lost or doubled.",
     "90",
 )
+STREAM_RETENTION = Key(
+    "redis",
+    "stream_retention_days",
+    values.whole(0, 3650, "a whole number of days"),
+    "7",
+    "Days for which entries stay in the streams once every consumer group has acknowledged them: for replays and the "
+    "deep audit. 0 keeps them for ever.",
+    "14",
+)
+STREAM_MAX_MB = Key(
+    "redis",
+    "stream_max_mb",
+    values.whole(0, 1_000_000_000, "a whole number of megabytes"),
+    "1024",
+    "Megabytes (of 10^6 bytes) of the server's memory that the streams of the partition may have together: above it, "
+    "acknowledged entries go sooner, the oldest first. 0 sets no limit.",
+    "4096",
+)
 
 NAME = Key(
     "worker",
@@ -262,7 +280,7 @@ _ALL: tuple[Key[object], ...] = (
     *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING, ARCHIVE_INTERVAL, MAX_SIZE, MIN_FREE_MB),
     *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),
     *(REDIS_URL, PASSWORD_FILE, PARTITION, SOCKET_TIMEOUT, BLOCK, LEASE, BATCH_ENTRIES, BATCH_BYTES),
-    *(WAIT_REPLICAS, PRODUCER_DAYS),
+    *(WAIT_REPLICAS, PRODUCER_DAYS, STREAM_RETENTION, STREAM_MAX_MB),
     *(NAME, SERVER_DIRECTORY, SERVER_PORT),
 )
 KEYS = {key.id: key for key in _ALL}

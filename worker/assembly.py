@@ -6,12 +6,11 @@ from datetime import UTC, datetime
 from schemas.catalogue import header_of, is_custom
 from worker import __version__
 from worker.batch import BatchSize, Renderer
-from worker.chores import EVERY_SECONDS, Chores
+from worker.chores import Chores
 from worker.directory import Directory
 from worker.files import Files
 from worker.loop import Pauses, Worker
 from worker.manifest import Writer
-from worker.schedule import Job
 from worker.settings import Settings
 from worker.stream import Connector, Stream
 from worker.stream.link import connector
@@ -56,5 +55,5 @@ def build_worker(
         size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
         lease_seconds=settings.stream.lease_seconds,
         pauses=pauses,
-        chores=[Job("chores", EVERY_SECONDS, chores.run)],
+        chores=chores.jobs(),
     )

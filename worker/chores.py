@@ -1,21 +1,28 @@
 """Chores: what a worker does for its partition once in a while, beside its own files.
 
 They run in the scheduler's thread on a connection of their own, one after the other. Any worker may do them, several
-at once too. A chore that finds the server away is left for the next hour; nothing depends on when it runs.
+at once too. A chore that finds the server away is left for the next time; nothing depends on when it runs.
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
 
 from worker.errors import StreamUnavailable
 from worker.log import event
+from worker.schedule import Job
 from worker.settings import StreamSettings
 from worker.stream import Connector
 from worker.stream.producers import prune_producers
+from worker.stream.retention import Blocked, Limits, trim
 from worker.stream.retirement import retire_silent
 
 _log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 3600
+PRUNE_SECONDS = RETIRE_SECONDS = 3600
+TRIM_SECONDS = 60
 SILENT_DAYS = 7  # a consumer without pending entries and files is retired then
 
 
@@ -25,14 +32,28 @@ class Chores:
     def __init__(self, connect: Connector, settings: StreamSettings) -> None:
         self._connect = connect
         self._settings = settings
+        self._blocked: set[tuple[str, str, str]] = set()  # type, group and why, as last told
+        self._every: dict[Callable[[], None], int] = {
+            self._prune_producers: PRUNE_SECONDS,
+            self._retire_consumers: RETIRE_SECONDS,
+            self._trim_streams: TRIM_SECONDS,
+        }
+
+    def jobs(self) -> list[Job]:
+        """Return them for the scheduler, each with its period."""
+        return [Job(_name(chore), seconds, partial(self._do, chore)) for chore, seconds in self._every.items()]
 
     def run(self) -> None:
-        """Do each of them; a server that is away is logged, not raised into the scheduler."""
-        for chore in (self._prune_producers, self._retire_consumers):
-            try:
-                chore()
-            except StreamUnavailable as error:
-                event(_log, "chores.postponed", logging.WARNING, chore=chore.__name__.strip("_"), why=error)
+        """Do each of them now."""
+        for chore in self._every:
+            self._do(chore)
+
+    def _do(self, chore: Callable[[], None]) -> None:
+        """Do one; a server that is away is logged, not raised into the scheduler."""
+        try:
+            chore()
+        except StreamUnavailable as error:
+            event(_log, "chores.postponed", logging.WARNING, chore=_name(chore), why=error)
 
     def _prune_producers(self) -> None:
         days = self._settings.producer_days
@@ -42,3 +63,24 @@ class Chores:
     def _retire_consumers(self) -> None:
         if retired := retire_silent(self._connect, self._settings.partition, SILENT_DAYS):
             event(_log, "consumers.retired", consumers=",".join(retired), silent_days=SILENT_DAYS)
+
+    def _trim_streams(self) -> None:
+        settings = self._settings
+        limits = Limits(days=settings.retention_days, bytes=settings.max_bytes)
+        trimmed = trim(self._connect, settings.partition, limits)
+        if trimmed.entries:
+            event(_log, "stream.trimmed", entries=trimmed.entries)
+        self._tell_blocked(trimmed.blocked)
+
+    def _tell_blocked(self, blocked: tuple[Blocked, ...]) -> None:
+        """Log each group that holds up trimming once, and once that it does so no longer."""
+        now = {(each.type, each.group, each.why): each for each in blocked}
+        for key in now.keys() - self._blocked:
+            event(_log, "stream.trim_blocked", logging.WARNING, **msgspec.structs.asdict(now[key]))
+        for event_type, group, why in sorted(self._blocked - now.keys()):
+            event(_log, "stream.trim_unblocked", type=event_type, group=group, why=why)
+        self._blocked = set(now)
+
+
+def _name(chore: Callable[[], None]) -> str:
+    return chore.__name__.strip("_")

@@ -10,24 +10,22 @@ from types import FrameType
 from typing import NoReturn
 
 import click
-import msgspec
-from rich.console import Console
 
 from config.loader import check
 from config.problem import ConfigError
-from worker import __version__, log, status
+from worker import __version__, log
 from worker.assembly import build_worker, tune_collector
 from worker.commands.dead import dead_group
 from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
 from worker.commands.options import redis_option as _redis
 from worker.commands.producers import producers_command
+from worker.commands.status import status_command
 from worker.errors import AccountingError, ExitCode
 from worker.log import event
 from worker.loop import Worker
 from worker.server import BundledServer
 from worker.settings import Settings
-from worker.stream.inspection import inspect
 from worker.stream.link import connector
 from worker.stream.retirement import RETIRED, retire
 
@@ -58,24 +56,6 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
         _stop_on_signals(worker)
         tune_collector()
         worker.run()
-
-
-@cli.command(name="status")
-@_config
-@_redis
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--check", "consumer", metavar="CONSUMER", help="Print nothing; exit with 1 unless this consumer works.")
-def status_command(config_file: Path | None, redis_url: str | None, consumer: str | None, *, as_json: bool) -> None:
-    """Show streams, consumers, open files and the ledger. Changes nothing."""
-    settings = _load(config_file, redis_url, None).settings
-    url = settings.stream.url or BundledServer(settings.server).url
-    found = inspect(connector(settings.stream, url), settings.stream.partition)
-    if consumer is not None:
-        sys.exit(0 if any(each.alive for each in found.consumers if each.name == consumer) else ExitCode.FAILED)
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-    else:
-        status.show(found, Console())
 
 
 @cli.command(name="retire")
@@ -140,6 +120,7 @@ def _stop_on_signals(worker: Worker) -> None:
 
 cli.add_command(dead_group)
 cli.add_command(producers_command)
+cli.add_command(status_command)
 
 
 def _fail(code: int, message: str) -> NoReturn:

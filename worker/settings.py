@@ -68,6 +68,8 @@ class StreamSettings(Struct, frozen=True, kw_only=True):
     wait_replicas: int = 0  # a commit counts once so many replicas have it
     wait_ms: int = 1000
     producer_days: int = 30  # silent for so long, a producer is forgotten
+    retention_days: int = 7  # what all groups have acknowledged is trimmed then; 0: never
+    max_bytes: int = 1_024_000_000  # of the streams together, before it is trimmed sooner; 0: any
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):

@@ -218,4 +218,5 @@ def test_a_chore_leaves_a_server_that_is_away_for_the_next_time(
     assert [record.getMessage().split(" why=")[0] for record in caplog.records] == [
         "chores.postponed chore=prune_producers",
         "chores.postponed chore=retire_consumers",
+        "chores.postponed chore=trim_streams",
     ]

@@ -254,7 +254,7 @@ def allowed(user: str) -> set[str]:
 def used(pattern: str, *files: Path) -> set[str]:
     """Return the commands in source files, subcommands as in an ACL file."""
     found = (match for file in files for match in re.finditer(pattern, file.read_text(encoding="utf-8")))
-    containers = {"SCRIPT", "XGROUP", "XINFO"}
+    containers = {"MEMORY", "SCRIPT", "XGROUP", "XINFO"}
     return {"|".join(match.groups() if match[1] in containers else [match[1]]).lower() for match in found}
 
 

@@ -11,6 +11,7 @@ from worker import records
 from worker.records import FileState
 from worker.stream.keys import GROUP, PLACEHOLDER, Keys
 from worker.stream.link import Connector, Link
+from worker.stream.retention import Blocked, read_blocked
 
 _PAGE = 500
 
@@ -51,6 +52,7 @@ class PartitionStatus(Struct, frozen=True, kw_only=True):
     types: Mapping[str, TypeStatus]
     consumers: list[ConsumerStatus]
     dead_letters: int
+    blocked: tuple[Blocked, ...]  # who held up the last trimming
 
 
 class _Owner(NamedTuple):
@@ -73,6 +75,7 @@ def inspect(connect: Connector, partition: str) -> PartitionStatus:
             types={event_type: _type_status(link, keys, event_type, ledger, known) for event_type in TYPES},
             consumers=[_consumer(link, keys, owner, known) for owner in _owners(link, keys)],
             dead_letters=link.call("XLEN", keys.dead),
+            blocked=read_blocked(link.call("HGET", keys.watch, "blocked")),
         )
     finally:
         link.close()

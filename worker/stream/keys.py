@@ -10,7 +10,7 @@ GROUP = "accounting"
 PLACEHOLDER = "-"
 
 #: The ledger's counters of each type.
-COUNTERS = ("published", "duplicates", "gap", "events", "rows", "dead", "lost", "retried", "dropped")
+COUNTERS = ("published", "duplicates", "gap", "events", "rows", "dead", "lost", "retried", "dropped", "trimmed")
 
 
 class Keys(NamedTuple):
@@ -25,13 +25,14 @@ class Keys(NamedTuple):
     ledger: str
     wanted: str
     nodes: str  # the plugins' notes on their producers, for people
+    watch: str  # what the workers' chores remember from one look at the streams to the next
     lease_prefix: str
 
     @classmethod
     def of(cls, partition: str) -> "Keys":
         """Return the keys with this hash tag (without braces)."""
         base = f"{{{partition}}}"
-        names = ("dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "nodes", "lease:")
+        names = ("dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "nodes", "watch", "lease:")
         return cls({name: f"{base}:{name}" for name in TYPES}, *(f"{base}:{name}" for name in names))
 
     def lease(self, consumer: str) -> str:

@@ -26,7 +26,7 @@ def set_up(link: Link, keys: Keys, wanted: Sequence[str]) -> None:
             link.call("HSETNX", keys.ledger, counter, 0)
     if not link.call("EXISTS", keys.epoch):
         link.call("SETNX", keys.epoch, 0)
-    for key in (keys.producers, keys.owners, keys.records):
+    for key in (keys.producers, keys.owners, keys.records, keys.watch):
         if not link.call("EXISTS", key):
             link.call("HSETNX", key, PLACEHOLDER, "")
     for header in (PLACEHOLDER, *wanted):

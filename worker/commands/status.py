@@ -1,21 +1,56 @@
-"""How `haraka-accounting status` shows a partition to people."""
+"""`haraka-accounting status`: streams, ledger, consumers with their open files, and who holds up the trimming."""
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from worker.stream.inspection import ConsumerStatus, PartitionStatus
+from worker.commands import text
+from worker.commands.options import config_option, json_option, load_settings, redis_option
+from worker.errors import ExitCode
+from worker.server import BundledServer
+from worker.stream.inspection import ConsumerStatus, PartitionStatus, inspect
 from worker.stream.keys import COUNTERS
+from worker.stream.link import connector
+from worker.stream.retention import Blocked
 
 
-def show(status: PartitionStatus, console: Console) -> None:
-    """Print the tables: streams, ledger, consumers with their open files."""
+@click.command(name="status")
+@config_option
+@redis_option
+@json_option
+@click.option("--check", "consumer", metavar="CONSUMER", help="Print nothing; exit with 1 unless this consumer works.")
+def status_command(config_file: Path | None, redis_url: str | None, consumer: str | None, *, as_json: bool) -> None:
+    """Show streams, consumers, open files and the ledger. Changes nothing."""
+    settings = load_settings(config_file, redis_url, None).settings
+    url = settings.stream.url or BundledServer(settings.server).url
+    found = inspect(connector(settings.stream, url), settings.stream.partition)
+    if consumer is not None:
+        sys.exit(0 if any(each.alive for each in found.consumers if each.name == consumer) else ExitCode.FAILED)
+    if as_json:
+        click.echo(text.as_json(found))
+    else:
+        _show(found, Console())
+
+
+def _show(status: PartitionStatus, console: Console) -> None:
     console.print(_streams(status))
     console.print(_consumers(status))
     console.print(_open_files(status))
     if status.dead_letters:
         console.print(f"{status.dead_letters} dead letters", style="bold red")
+    for blocked in status.blocked:
+        console.print(_blocked(blocked), style="bold red")
+
+
+def _blocked(blocked: Blocked) -> Text:
+    group = text.escaped(blocked.group)
+    held = f"{blocked.events:,} events from {text.escaped(blocked.since)} on"
+    return Text(f"group {group} holds up the trimming of {blocked.type} by {blocked.why}: {held}")
 
 
 def _streams(status: PartitionStatus) -> Table:
