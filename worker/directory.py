@@ -60,15 +60,19 @@ class ConsumerLock:
             self._descriptor = -1
 
 
+def known_id(path: Path) -> str | None:
+    """Return the random id of a directory; None where no worker has used it yet. Raises OSError, UnicodeDecodeError."""
+    try:
+        return (path / _ID).read_text("ascii").strip() or None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def _directory_id(path: Path) -> str:
-    """Return the random id of a directory, made at its first use."""
+    """Return the id of a directory, made at its first use."""
     file = path / _ID
     while True:
-        try:
-            known = file.read_text("ascii").strip()
-        except FileNotFoundError:
-            known = ""
-        if known:
+        if known := known_id(path):
             return known
         fresh = path / f"{_ID}.{secrets.token_hex(4)}"
         write_durably(fresh, f"{secrets.token_hex(8)}\n".encode())

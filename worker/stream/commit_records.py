@@ -1,0 +1,58 @@
+"""The commit records of one directory, read from outside: how far its open files count. Read-only."""
+
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from worker import records
+from worker.errors import ServerRefused, StreamUnavailable
+from worker.records import Record
+from worker.stream.keys import Keys
+from worker.stream.link import Connector, Link
+
+
+class CommitRecords:
+    """Reads the records of a directory, on a connection that is made when it is needed and made anew once it broke."""
+
+    def __init__(self, connect: Connector, partition: str, directory: str) -> None:
+        self._key = Keys.of(partition).records
+        self._suffix = f" {directory}"
+        self._link = Link(connect)
+        self._is_open = False
+
+    def read(self) -> list[Record]:
+        """Return the records, one for each consumer that ever worked in the directory.
+
+        Raises StreamUnavailable, and ServerRefused where a record was not written by this version.
+        """
+        try:
+            if not self._is_open:
+                self._link.open()
+                self._is_open = True
+            stored = self._link.call("HGETALL", self._key)
+        except StreamUnavailable:
+            self.close()
+            raise
+        fields = zip(stored[::2], stored[1::2], strict=True)
+        return [self._record(name, value) for name, value in fields if name.endswith(self._suffix.encode())]
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._link.close()
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _record(self, name: bytes, value: bytes) -> Record:
+        try:
+            return records.decode(value) or Record()
+        except msgspec.MsgspecError as error:
+            owner = name.decode("utf-8", "replace")
+            raise ServerRefused(f"{self._key}: the record of {owner} cannot be read: {error}") from error
