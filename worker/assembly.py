@@ -9,8 +9,9 @@ from worker.batch import BatchSize, Renderer
 from worker.chores import Chores
 from worker.directory import Directory
 from worker.files import Files
-from worker.loop import Pauses, Worker
+from worker.loop import Worker
 from worker.manifest import Writer
+from worker.patience import Pauses
 from worker.settings import Settings
 from worker.stream import Connector, Stream
 from worker.stream.link import connector

@@ -6,10 +6,7 @@ before the commit acknowledges their entries, and a commit says how much of each
 """
 
 import logging
-import random
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -20,6 +17,7 @@ from worker.directory import Directory
 from worker.errors import Behind, DiskTrouble, Fenced, NameHeld, StreamUnavailable
 from worker.files import Files, require_open
 from worker.log import event
+from worker.patience import Patience, Pauses
 from worker.reader import Reader
 from worker.records import Closing, Record
 from worker.rotation import Reason, rotation_reason
@@ -30,21 +28,11 @@ from worker.stream import Stream
 
 _log = logging.getLogger(__name__)
 
-_BACKOFF_SECONDS = (0.1, 10.0)  # the first pause, the longest one
-_MAX_DOUBLINGS = 10
 _DISK_CHECK_SECONDS = 1.0
 _SUMMARY_SECONDS = 60
 
 #: What a recovery answers: after each of these the record alone tells what is committed.
 RECOVERABLE = (StreamUnavailable, Fenced, Behind, DiskTrouble)
-
-
-class Pauses(NamedTuple):
-    """Time as the loop sees it; tests move it by hand."""
-
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[], float] = random.random
 
 
 class Totals(msgspec.Struct):
@@ -69,10 +57,10 @@ class Worker:
         self._files = files
         self._rotation = rotation
         self._directory = directory
-        self._pauses = pauses or Pauses()
+        self._patience = Patience(pauses or Pauses(), lambda: self._stopping)
         self._reader = Reader(
             stream, renderer, size, look_around=self._look_around, look_every_seconds=lease_seconds / 3,
-            monotonic=self._pauses.monotonic,
+            monotonic=self._monotonic,
         )  # fmt: skip
         self._schedule = Schedule(
             rotation.interval_seconds, (*chores, Job("summary", _SUMMARY_SECONDS, self.summarize))
@@ -81,8 +69,6 @@ class Worker:
         self._in_hand: Batch | None = None  # rendered, not appended
         self._check_disk_at = 0.0
         self._born: dict[str, float] = {}  # by type: when its open file was made, monotonic seconds
-        self._failures = 0  # since a step ended well
-        self._trouble = ""  # the last one that was logged
         self._started = False  # the files of an earlier process are sealed, new ones are born
         self._stopping = False
         self.totals = Totals()
@@ -95,16 +81,23 @@ class Worker:
         """Work until stopped. Raises NameTaken and ServerRefused; everything else is recovered from."""
         self._schedule.start()
         try:
-            sound = self.recover()
-            while sound and (self._in_hand or not self._stopping):
+            sound, closed = self.recover(), False
+            while sound and not closed:
                 try:
-                    self.step()
+                    closed = self._step_or_close()
                 except RECOVERABLE as error:
                     sound = self.recover(error)
-            if sound:
-                self._close()
+            self.summarize()
         finally:
             self.release()
+
+    def _step_or_close(self) -> bool:
+        """Do one batch, or close where a stop was asked for and no batch is in hand; True once it is closed."""
+        if self._in_hand or not self._stopping:
+            self.step()
+            return False
+        self._close()
+        return True
 
     def release(self) -> None:
         """Give up locks, timers and connection as they are, as the death of the process would."""
@@ -121,7 +114,7 @@ class Worker:
         self._in_hand = None
         if batch is None:
             self._rotate_due(idle=True)
-            self._went_well()
+            self._patience.went_well()
             return
         require_open(self._files, set(batch.parts))
         ahead = not self._stopping and self._reader.request_ahead(batch)
@@ -136,7 +129,7 @@ class Worker:
         self._count(batch)
         self._in_hand = following
         self._rotate_due(idle=False)
-        self._went_well()
+        self._patience.went_well()
 
     def _look_around(self) -> None:
         """Take over from consumers whose lease is gone, and end files whose writers are dead (steps 15 and 16).
@@ -153,10 +146,13 @@ class Worker:
 
     def _check_disk(self) -> None:
         """Pause before the disk is full, and where the directory is not what it was."""
-        now = self._pauses.monotonic()
+        now = self._monotonic()
         if now >= self._check_disk_at:
             self._directory.check()
             self._check_disk_at = now + _DISK_CHECK_SECONDS
+
+    def _monotonic(self) -> float:
+        return self._patience.pauses.monotonic()
 
     def _current(self) -> Record:
         if self._record is None:
@@ -190,7 +186,7 @@ class Worker:
         """Rotate the files that are due; an idle loop looks only when a timer woke it."""
         if not self._rotation.archiving or (not self._schedule.take_due() and idle):
             return
-        now = self._pauses.monotonic()
+        now = self._monotonic()
         reasons = {
             event_type: reason
             for event_type, file in self._files.open.items()
@@ -210,7 +206,7 @@ class Worker:
         new = {event_type: self._files.create(event_type) for event_type in reasons}
         self._commit_and_seal(record.next(files={**record.files, **new}, closing=old))
         for event_type in new:
-            self._born[event_type] = self._pauses.monotonic()
+            self._born[event_type] = self._monotonic()
             if self._rotation.archiving:
                 self._schedule.arm(event_type)
 
@@ -223,33 +219,30 @@ class Worker:
         self._record = msgspec.structs.replace(record, closing=[])
 
     def _close(self) -> None:
-        """Seal the open files and let the lease go; only after a step or recovery that ended well."""
-        try:
-            record = self._current()
-            old = [
-                Closing(event_type=event_type, reason=Reason.STOP, file=self._files.cut_open(event_type))
-                for event_type in list(self._files.open)
-            ]
-            self._commit_and_seal(record.next(files={}, closing=old))
-            self._commit(self._current().next())
-            self._stream.release_lease()
-        except RECOVERABLE as error:
-            event(_log, "worker.stopped_early", logging.WARNING, why=error, next="the next start finishes it")
-        self.summarize()
+        """Seal the open files and let the lease go; only after a step or recovery that ended well.
+
+        Where that fails half-way, the recovery makes the files what the record says, and this is done again.
+        """
+        old = [
+            Closing(event_type=event_type, reason=Reason.STOP, file=self._files.cut_open(event_type))
+            for event_type in list(self._files.open)
+        ]
+        self._commit_and_seal(self._current().next(files={}, closing=old))
+        self._commit(self._current().next())
+        self._stream.release_lease()
 
     # Recovery: steps 2 to 6, and 9 and 10
 
     def recover(self, error: Exception | None = None) -> bool:
-        """Register, make the files what the record says, and have one open file per type; retry until it is done.
+        """Register and make the files what the record says; unless stopping, have one open file per type.
 
-        Returns False where the worker was asked to stop before: then nothing may be cut, the record was not seen.
+        Retries until it is done. Returns False where a stop cannot wait for that: then nothing may be cut, the record
+        was not seen. One that has not begun to work has nothing to seal, and does not wait at all.
         """
         while True:
             if error is not None:
-                self._tell(error)
-                self._pause(self._failures)
-                self._failures += 1
-                if self._stopping:
+                can_wait = self._patience.wait_out(error)
+                if self._stopping and not (can_wait and self._record):
                     event(_log, "worker.stopped_early", logging.WARNING, next="the next start finishes it")
                     return False
             try:
@@ -258,26 +251,6 @@ class Worker:
                 error = again
             else:
                 return True
-
-    def _tell(self, error: Exception) -> None:
-        """Log a trouble once, however often it comes."""
-        if str(error) != self._trouble:
-            event(_log, "worker.recovering", logging.WARNING, why=error, kind=type(error).__name__)
-        self._trouble = str(error)
-
-    def _went_well(self) -> None:
-        """Forget the trouble that there was: only a step that ends well shows that it is over."""
-        if self._trouble:
-            event(_log, "worker.recovered", after=self._failures)
-        self._trouble = ""
-        self._failures = 0
-
-    def _pause(self, attempt: int) -> None:
-        first, longest = _BACKOFF_SECONDS
-        seconds = min(longest, first * 2 ** min(attempt, _MAX_DOUBLINGS)) * (0.5 + self._pauses.jitter() / 2)
-        end = self._pauses.monotonic() + seconds
-        while not self._stopping and (left := end - self._pauses.monotonic()) > 0:
-            self._pauses.sleep(min(left, 0.2))
 
     def _recover_once(self) -> None:
         self._in_hand = None
@@ -298,6 +271,11 @@ class Worker:
             self._commit(record, restore=True)
             self._reader.recall()
         self._record = self._files.adopt(record)
+        if not self._stopping:
+            self._open_missing()
+
+    def _open_missing(self) -> None:
+        """Have one open file per type; at a start new ones, whatever an earlier process left open."""
         missing = [event_type for event_type in TYPES if not self._started or event_type not in self._files.open]
         if missing:
             self._renew(dict.fromkeys(missing, Reason.START))

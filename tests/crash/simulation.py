@@ -23,7 +23,8 @@ from tests.support.workers import PARTITION, changed, settings
 from worker import loop
 from worker.assembly import build_worker
 from worker.errors import DiskTrouble, Locked, NameTaken, StreamUnavailable
-from worker.loop import Pauses, Worker
+from worker.loop import Worker
+from worker.patience import Pauses
 from worker.stream.keys import Keys
 from worker.stream.retirement import retire
 

@@ -1,6 +1,7 @@
 """The loop on fakeredis: real files, a hand-moved clock, faults injected at the connection."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,13 @@ class Wire:
     def __init__(self, server: FakeServer) -> None:
         self.server = server
         self.lose_reply_of: str | None = None  # the request with this word runs, its reply never arrives
+        self.before: dict[str, list[Callable[[], None]]] = defaultdict(list)  # by word: done before such requests
+
+    def happen(self, request: tuple[str, ...]) -> None:
+        """Do what is to be done before a request: each thing once, one at a request."""
+        for word, things in list(self.before.items()):
+            if things and word in request:
+                things.pop(0)()
 
     def connect(self) -> "WiredConnection":
         """Open a connection."""
@@ -37,6 +45,7 @@ class WiredConnection(fakeredis.FakeRedisConnection):
         self._sent: list[bool] = []
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
+        self._wire.happen(tuple(map(str, args)))
         super().send_command(*args, **kwargs)
         word = self._wire.lose_reply_of
         self._sent.append(word is not None and word in map(str, args))
@@ -71,9 +80,14 @@ class Lab:
 
     def worker(self, configured: Settings | None = None) -> Worker:
         """Make a worker and recover it."""
+        worker = self.worker_to_start(configured)
+        assert worker.recover()
+        return worker
+
+    def worker_to_start(self, configured: Settings | None = None) -> Worker:
+        """Make a worker that has its directory and nothing else."""
         worker = make_worker(configured or self.settings, self.wire.connect, self.clock)
         self._workers.append(worker)
-        assert worker.recover()
         return worker
 
     def die(self, worker: Worker) -> None:

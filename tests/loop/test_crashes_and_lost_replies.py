@@ -234,7 +234,7 @@ def test_a_server_away_is_waited_for_with_growing_pauses(lab: Lab) -> None:
         if lab.clock.now > 1_060:
             lab.server.connected = True
 
-    worker._pauses = worker._pauses._replace(sleep=come_back)
+    worker._patience.pauses = worker._patience.pauses._replace(sleep=come_back)
     lab.publisher.publish_some(0)
     with pytest.raises(StreamUnavailable):
         worker.step()

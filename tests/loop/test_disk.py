@@ -95,7 +95,7 @@ def test_a_disk_that_is_nearly_full_pauses_reading_until_there_is_room(
         lab.clock.now += seconds
         full[0] = lab.clock.now < 1_060
 
-    worker._pauses = worker._pauses._replace(sleep=make_room)
+    worker._patience.pauses = worker._patience.pauses._replace(sleep=make_room)
     assert worker.recover(DiskTrouble("full"))
     work_on(lab, worker, 9)
     assert len(warnings(caplog)) == 2  # what began it, and what it still was
@@ -149,7 +149,7 @@ def test_a_directory_that_is_not_the_one_it_was_stops_reading_until_it_is_back(l
             lab.path.rmdir()
             lab.path.with_name("unmounted").rename(lab.path)
 
-    worker._pauses = worker._pauses._replace(sleep=mount)
+    worker._patience.pauses = worker._patience.pauses._replace(sleep=mount)
     assert worker.recover(DiskTrouble("unmounted"))
     work_on(lab, worker, 9)
 

@@ -334,7 +334,7 @@ def test_trap_20_a_live_holder_of_the_name_in_another_directory_is_waited_for(fl
     second = make_worker(settings(fleet.path.parent / "elsewhere", name="worker-1"), None, fleet.clock, url=fleet.url)
     fleet.workers.append(second)
     owner = fleet.client.hget(KEYS.owners, "worker-1")
-    second._pauses = second._pauses._replace(sleep=lambda _: second.stop())
+    second._patience.pauses = second._patience.pauses._replace(sleep=lambda _: second.stop())
     assert not second.recover()
     assert fleet.client.hget(KEYS.owners, "worker-1") == owner  # it has not registered
     fleet.lapse(first)
@@ -358,13 +358,21 @@ def test_trap_34_entries_that_a_forgetful_server_delivers_again_yield_no_second_
     fleet.check()
 
 
-def test_a_commit_that_too_few_replicas_have_is_not_counted_on(fleet: Fleet) -> None:
+def test_a_commit_that_too_few_replicas_have_is_not_counted_on(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
     worker = make_worker(
         changed(settings(fleet.path), "stream", wait_replicas=1, wait_ms=50), None, fleet.clock, url=fleet.url
     )
     fleet.workers.append(worker)
-    worker._pauses = worker._pauses._replace(sleep=lambda _: worker.stop())
-    assert not worker.recover()
+
+    def stop(seconds: float) -> None:
+        fleet.clock.sleep(seconds)
+        worker.stop()
+
+    worker._patience.pauses = worker._patience.pauses._replace(sleep=stop)
+    worker.run()
+    assert "worker.ready" not in caplog.text
+    assert "a commit reached 0 of 1 replicas" in caplog.text
+    assert "worker.stopped_early" in caplog.text
 
 
 def test_chores_retire_a_consumer_that_was_silent_for_a_week_and_no_other(

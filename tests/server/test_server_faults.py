@@ -46,6 +46,10 @@ class Bench:
         """Tell whether every published event has rows."""
         return set(self.expected()) <= set(self.rows())
 
+    def committed(self) -> bool:
+        """Tell whether nothing is pending."""
+        return not any(self.client.xpending(key, "accounting")["pending"] for key in KEYS.streams.values())
+
     def expected(self) -> list[str]:
         return recipients_of(event for events in self.publisher.published.values() for event in events)
 
@@ -100,6 +104,7 @@ def test_a_flushed_server_costs_none_of_the_rows_that_were_written(bench: Bench)
     bench.worker.start()
     bench.publish()
     wait_until(bench.written, "the first rows")
+    wait_until(bench.committed, "commits")  # what is appended only, and forgotten by the server, is nowhere else
     bench.client.flushall()
     bench.client.script_load(bench.publisher.script)
     bench.publisher.restart()
@@ -112,7 +117,7 @@ def test_a_deleted_stream_is_gone_on_with_behind_what_was_committed(bench: Bench
     bench.worker.start()
     bench.publish()
     wait_until(bench.written, "the first rows")
-    wait_until(lambda: bench.client.xpending(KEYS.streams["bounce"], "accounting")["pending"] == 0, "commits")
+    wait_until(bench.committed, "commits")
     bench.client.delete(KEYS.streams["bounce"])
     wait_until(lambda: "group.lost" in bench.worker.log(), "the loss to be noticed")
     bench.publish()

@@ -9,7 +9,8 @@ import msgspec
 from schemas.catalogue import DEFAULT_COLUMNS
 from schemas.events import TYPES
 from worker.assembly import build_worker
-from worker.loop import Pauses, Worker
+from worker.loop import Worker
+from worker.patience import Pauses
 from worker.settings import (
     DirectorySettings,
     Format,
