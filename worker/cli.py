@@ -15,6 +15,7 @@ from config.loader import check
 from config.problem import ConfigError
 from worker import __version__, log
 from worker.assembly import build_worker, tune_collector
+from worker.commands.audit import audit_command
 from worker.commands.dead import dead_group
 from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
@@ -118,6 +119,7 @@ def _stop_on_signals(worker: Worker) -> None:
         signal.signal(number, stop)
 
 
+cli.add_command(audit_command)
 cli.add_command(dead_group)
 cli.add_command(producers_command)
 cli.add_command(status_command)

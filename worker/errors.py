@@ -12,6 +12,7 @@ class ExitCode(IntEnum):
     OK = 0
     FAILED = 1  # a bug, or a disk or server that did not come back
     SERVER_REFUSED = 69  # this server must not be used (eviction policy, group lost)
+    NOT_AUDITED = 74  # the server or the files did not stand still, or did not answer
     LOCKED = 73  # another process works under this name in this directory
     NAME_TAKEN = 75  # another directory works under this name
     CONFIGURATION = 78

@@ -15,7 +15,7 @@ from typing import IO, BinaryIO, NamedTuple
 
 import zstandard
 
-from worker.manifest import BadManifest, Manifest, decode
+from worker.manifest import BadManifest, Manifest, decode, manifest_path
 from worker.records import FileState, Record
 from worker.settings import DirectorySettings
 
@@ -66,7 +66,7 @@ def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Store
     (it is on its move, or that was interrupted) is yielded once, as archived.
     """
     found: dict[str, Stored] = {}
-    for directory in (place.open, place.archive):  # as a file moves, so that none is missed on its way
+    for directory in _on_its_way(place):
         for path in _manifests(directory):
             try:
                 manifest = decode(path.read_bytes(), path)
@@ -91,6 +91,23 @@ def unsealed(place: Place, records: Iterable[Record]) -> Iterator[Stored]:
                 yield _of_state(place, closing.file)
 
 
+def sealed_names(place: Place) -> set[str]:
+    """Return the names of the sealed files of a type, without reading their manifests."""
+    return {path.name.removesuffix(".json") for directory in _on_its_way(place) for path in _manifests(directory)}
+
+
+def sealed_file(place: Place, name: str) -> Stored | None:
+    """Return a sealed file by its name, None where it is not sealed, or has expired. Raises BadManifest."""
+    found = None
+    for directory in _on_its_way(place):
+        path = manifest_path(directory / name)
+        try:
+            found = _of_manifest(place.event_type, directory, decode(path.read_bytes(), path))
+        except FileNotFoundError:
+            continue
+    return found
+
+
 @contextmanager
 def contents(path: Path) -> Iterator[IO[bytes]]:
     """Open the content of an accounting file, decompressed by the ending of its name."""
@@ -110,6 +127,11 @@ def lines(stored: Stored) -> Iterator[bytes]:
             if left < 0:
                 return
             yield line
+
+
+def _on_its_way(place: Place) -> tuple[Path, Path]:
+    """Return the directories in the order in which a file moves, so that none is missed on its way."""
+    return place.open, place.archive
 
 
 def _manifests(directory: Path) -> Iterator[Path]:

@@ -5,12 +5,15 @@
 """
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
 
 from worker.accounting_file import AccountingFile, sync_directory
 from worker.directory import write_durably
+
+_TAIL = re.compile(r"\.tail(\.[0-9]+)?\.json$")
 
 RECOVERED = "recovered"
 LOST = "lost"
@@ -55,6 +58,12 @@ def keep_whole(directory: Path, file: AccountingFile, why: str) -> Path:
     write_durably(path, file.content())
     sync_directory(directory)
     return path
+
+
+def kept(directory: Path) -> list[Path]:
+    """Return the notes on committed rows that were kept aside: those in `lost/`, and of whole files in `recovered/`."""
+    notes = [*(directory / LOST).glob("*.json"), *(directory / RECOVERED).glob("*.json")]
+    return sorted(note for note in notes if not _TAIL.search(note.name))
 
 
 def note_short(directory: Path, file: AccountingFile) -> Path:

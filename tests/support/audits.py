@@ -1,0 +1,30 @@
+"""Audits in this process, of a real server and real files."""
+
+from collections.abc import Sequence
+
+from worker.audit.directory import Shelf
+from worker.audit.finding import Kind
+from worker.audit.report import Report, audit
+from worker.directory import known_id
+from worker.settings import Settings
+from worker.stream.link import connector
+from worker.stream.snapshot import snapshots
+
+
+def shelf(configured: Settings) -> Shelf:
+    """Return a directory as an audit looks at it."""
+    directory_id = known_id(configured.directory.path)
+    assert directory_id is not None
+    return Shelf(configured.directory, directory_id)
+
+
+def audited(configured: Settings, url: str, *others: Settings, known_lost: int = 0) -> Report:
+    """Return what an audit of counts finds."""
+    shelves = [shelf(each) for each in (configured, *others)]
+    with snapshots(connector(configured.stream, url), configured.stream.partition) as taken:
+        return audit(taken, shelves, known_lost)[0]
+
+
+def kinds(report: Report) -> Sequence[Kind]:
+    """Return the kinds of what was found."""
+    return [finding.kind for finding in report.findings]

@@ -1,0 +1,128 @@
+"""The files of a directory as they stood at one moment, while workers seal some and the janitor moves others.
+
+Which files count is decided by the commit records of the snapshot: a file that they name counts by its record, every
+other one by its manifest, standing or in the catalogue of the expired. A file that was sealed before the snapshot has
+its manifest before the records forget it; so the sealed ones are listed before and after. What is only in the second
+list, and in no record, was born and sealed in between, or right before: then everything is looked at again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from worker.audit.finding import NotAudited
+from worker.catalogue import expired
+from worker.inventory import Place, Stored, places, sealed, sealed_file, sealed_names, unsealed
+from worker.manifest import BadManifest, Manifest
+from worker.settings import DirectorySettings
+from worker.stream.snapshot import Snapshot
+
+_TRIES = 30
+
+#: Type and name of a file.
+Name = tuple[str, str]
+
+
+class Files(Struct, frozen=True, kw_only=True):
+    """The files of a type in one directory, at the moment of a snapshot."""
+
+    place: Place
+    sealed: Sequence[Stored]  # by name
+    expired: Sequence[Manifest]
+    open: Sequence[Stored]  # those that are rotated and not sealed included
+
+    @property
+    def rows(self) -> int:
+        """Return how many rows they hold together."""
+        return sum(each.rows for kind in (self.sealed, self.expired, self.open) for each in kind)
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """A directory at the moment of a snapshot."""
+
+    path: Path
+    id: str
+    files: Mapping[str, Files]  # by type
+    bad: Sequence[BadManifest]
+    others: int  # files that belong to other directories, by their manifests; they do not count
+
+
+class Shelf:
+    """A directory that is looked at, and what was read of it: each manifest once."""
+
+    def __init__(self, settings: DirectorySettings, directory_id: str) -> None:
+        self.path = settings.path
+        self.id = directory_id
+        self.places = places(settings)
+        self.bad: list[BadManifest] = []
+        self._known: dict[Name, Stored] = {}
+        self._expired: dict[str, list[Manifest]] = {}
+        self._forgotten: set[Name] = set()  # files that an earlier snapshot named: sealed before the next one
+        for place in self.places.values():
+            self._known |= {(stored.event_type, stored.path.name): stored for stored in sealed(place, self.bad)}
+
+    def look(self) -> set[Name]:
+        """Return what stands sealed; the manifests of those that are new are read."""
+        names = {(kind, name) for kind, place in self.places.items() for name in sealed_names(place)}
+        for kind, name in names - self._known.keys():
+            try:
+                if stored := sealed_file(self.places[kind], name):
+                    self._known[kind, name] = stored
+            except BadManifest:
+                continue  # found and told at the beginning
+        return names & self._known.keys()
+
+    def look_for_expired(self) -> None:
+        """Read the catalogue; after `look`, since a file is noted there before it goes."""
+        self._expired = {kind: list(expired(place)) for kind, place in self.places.items()}
+
+    def judge(self, snapshot: Snapshot, before: set[Name]) -> View | None:
+        """Return the directory at the moment of a snapshot, None where that cannot be told this time."""
+        recorded = {name: stored for kind in self.places for name, stored in self._recorded(snapshot, kind)}
+        fresh = self.look() - before - recorded.keys()
+        unclear = fresh - self._forgotten
+        standing = (before | fresh) - recorded.keys()
+        self._forgotten |= recorded.keys()
+        return None if unclear else self._view(standing, recorded)
+
+    def _recorded(self, snapshot: Snapshot, kind: str) -> list[tuple[Name, Stored]]:
+        files = unsealed(self.places[kind], snapshot.records_of(self.id))
+        return [((kind, stored.path.name), stored) for stored in files]
+
+    def _view(self, standing: set[Name], recorded: Mapping[Name, Stored]) -> View:
+        mine = {name for name in standing if self._is_mine(self._known[name].manifest)}
+        return View(
+            path=self.path,
+            id=self.id,
+            files={
+                kind: Files(
+                    place=place,
+                    sealed=[self._known[name] for name in sorted(mine) if name[0] == kind],
+                    expired=[each for each in self._expired[kind] if self._is_gone(each, standing | recorded.keys())],
+                    open=[stored for name, stored in sorted(recorded.items()) if name[0] == kind],
+                )
+                for kind, place in self.places.items()
+            },
+            bad=self.bad,
+            others=len(standing) - len(mine),
+        )
+
+    def _is_mine(self, manifest: Manifest | None) -> bool:
+        return manifest is not None and manifest.directory == self.id
+
+    def _is_gone(self, manifest: Manifest, counted: set[Name]) -> bool:
+        return self._is_mine(manifest) and (manifest.type, manifest.name) not in counted
+
+
+def settled(shelves: Sequence[Shelf], take: Callable[[], Snapshot]) -> tuple[Snapshot, list[View]]:
+    """Take a snapshot and return it with the directories as they stood then. Raises NotAudited."""
+    for _ in range(_TRIES):
+        before = [shelf.look() for shelf in shelves]
+        for shelf in shelves:
+            shelf.look_for_expired()
+        snapshot = take()
+        views = [shelf.judge(snapshot, names) for shelf, names in zip(shelves, before, strict=True)]
+        if None not in views:
+            return snapshot, [view for view in views if view is not None]
+    raise NotAudited("files are sealed faster than they can be listed: audit in a calmer moment")

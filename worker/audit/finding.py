@@ -1,0 +1,42 @@
+"""Findings: what does not add up, as it is told. Pure."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from worker.errors import AccountingError, ExitCode
+
+
+class NotAudited(AccountingError):
+    """The audit could not be finished."""
+
+    exit_code = ExitCode.NOT_AUDITED
+
+
+class Kind(StrEnum):
+    """What was found; docs/audit.md says what to do about each."""
+
+    EVENTS = "events"  # more or fewer events went somewhere than came
+    LETTERS = "letters"  # dead letters came or went without being counted
+    LOST = "lost"  # trimmed before they were read, or given up by Haraka's nodes
+    ROWS = "rows"  # more or fewer rows stand in a directory than were committed there
+    MANIFEST = "manifest"  # cannot be read
+    FILE_MISSING = "file missing"
+    FILE_SIZE = "file size"
+    FILE_UNREADABLE = "file unreadable"
+    HEADER = "header"
+    ROW_MISSING = "row missing"
+    ROW_DOUBLED = "row doubled"
+    ROW_ALTERED = "row altered"
+    ROW_UNEXPECTED = "row unexpected"
+
+
+class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that does not add up."""
+
+    kind: Kind
+    text: str  # for people; may hold what others wrote
+    type: str | None = None
+    directory: str | None = None  # id
+    file: str | None = None
+    count: int | None = None  # of events, rows or bytes

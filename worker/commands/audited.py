@@ -1,0 +1,71 @@
+"""How an audit is shown: both sides of each equation, their difference, and what was found."""
+
+from collections.abc import Sequence
+
+import click
+from rich.table import Table
+
+from worker.audit.finding import Finding
+from worker.audit.report import DirectoryReport, Report
+from worker.commands import text
+
+_SHOWN = 50
+
+
+def show(report: Report) -> None:
+    """Print what was compared, and what was found."""
+    text.show(_balances(report))
+    for directory in report.directories:
+        click.echo(f"\n{text.escaped(directory.path)} ({text.escaped(directory.id)})\n")
+        text.show(_rows(directory))
+        if directory.others:
+            click.echo(f"{directory.others} files in it belong to other directories: not counted")
+    for directory_id, rows in report.elsewhere.items():
+        counts = ", ".join(f"{count:,} {text.escaped(event_type)}" for event_type, count in rows.items())
+        click.echo(f"\nnot here: the rows of directory {text.escaped(directory_id)}: {counts}")
+    click.echo()
+    show_findings(report.findings)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print findings for people, in red, and that there are none in green."""
+    for finding in findings[:_SHOWN]:
+        click.secho(f"{finding.kind}: {text.escaped(finding.text)}", fg="red")
+    if len(findings) > _SHOWN:
+        click.echo(f"only the first {_SHOWN} of {len(findings)} findings; --json has all")
+    if not findings:
+        click.secho("Everything is accounted for.", fg="green")
+
+
+def _balances(report: Report) -> Table:
+    types = [each.type for each in report.types]
+    shown = text.table("events", *types, right=frozenset(types))
+    for name in report.types[0].came:
+        text.add_row(shown, name, *(each.came[name] for each in report.types))
+    _end(shown)
+    for name in report.types[0].went:
+        text.add_row(shown, f"- {name}", *(each.went[name] for each in report.types))
+    _end(shown)
+    _add_difference(shown, [each.difference for each in report.types])
+    return shown
+
+
+def _rows(directory: DirectoryReport) -> Table:
+    types = [each.type for each in directory.rows]
+    shown = text.table("rows", *types, right=frozenset(types))
+    text.add_row(shown, "committed", *(each.committed for each in directory.rows))
+    _end(shown)
+    text.add_row(shown, "- in sealed files", *(each.sealed for each in directory.rows))
+    text.add_row(shown, "- in expired files", *(each.expired for each in directory.rows))
+    text.add_row(shown, "- in open files", *(each.open for each in directory.rows))
+    _end(shown)
+    _add_difference(shown, [each.difference for each in directory.rows])
+    return shown
+
+
+def _end(shown: Table) -> None:
+    shown.rows[-1].end_section = True
+
+
+def _add_difference(shown: Table, differences: Sequence[int]) -> None:
+    text.add_row(shown, "= difference", *differences, style="bold red" if any(differences) else "")

@@ -1,0 +1,120 @@
+-- What an audit compares, of one partition and of one moment (docs/audit.md). Reads only.
+--
+-- KEYS: ledger, records, dead, then one stream per type
+-- ARGV: group
+-- Returns {ledger, records, last dead letter ('': none), then for each stream {last delivered id, pending, delivered,
+--          first unread, last unread, events counted one by one (false: not needed, or too many)}}
+--         pending is a list of {id, n}, with n = -1 where the entry is gone; the others are entries as {id, n, at},
+--         or false. Entries that were added by hand have no number: 0 as n, passed over where `at` is wanted.
+--
+-- Bounded: pending entries are as many as the workers' batches in hand hold.
+
+local group = ARGV[1]
+local PAGE, PASSED_OVER, COUNTED = 500, 20, 20 -- pages of entries without a number, of unread ones counted
+
+local function number(fields, name)
+  for index = 1, #fields, 2 do
+    local value = fields[index + 1]
+    if fields[index] == name and #value <= 15 and string.find(value, '^%d+$') then
+      return tonumber(value)
+    end
+  end
+end
+
+-- An entry as {id, n, at}, or nil where it was added by hand.
+local function numbered(entry)
+  local n, at = number(entry[2], 'n'), number(entry[2], 'at')
+  return n and at and {entry[1], n, at} or nil
+end
+
+-- The first entry that has a number, looking from one end of a range to the other.
+local function nearest(command, key, from, to)
+  local count = 1
+  for _ = 1, PASSED_OVER do
+    local page = redis.call(command, key, from, to, 'COUNT', count)
+    for _, entry in ipairs(page) do
+      local found = numbered(entry)
+      if found then
+        return found
+      end
+    end
+    if #page < count then
+      return false
+    end
+    from, count = '(' .. page[#page][1], PAGE
+  end
+  return false
+end
+
+local function last_delivered(key)
+  if redis.call('EXISTS', key) == 0 then
+    return '0-0', nil, false
+  end
+  for _, facts in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    local found = {}
+    for index = 1, #facts, 2 do
+      found[facts[index]] = facts[index + 1]
+    end
+    if found['name'] == group then
+      return found['last-delivered-id'], found['lag'], true
+    end
+  end
+  return '0-0', nil, false
+end
+
+local function pending_entries(key)
+  local found, start = {}, '-'
+  while true do
+    local page = redis.call('XPENDING', key, group, start, '+', PAGE)
+    for _, each in ipairs(page) do
+      local entry = redis.call('XRANGE', key, each[1], each[1])[1]
+      found[#found + 1] = {each[1], entry and (number(entry[2], 'n') or 0) or -1}
+    end
+    if #page < PAGE then
+      return found
+    end
+    start = '(' .. page[#page][1]
+  end
+end
+
+-- The events of all unread entries, one by one; false where they are too many.
+local function count_unread(key, after)
+  local events, start = 0, '(' .. after
+  for _ = 1, COUNTED do
+    local page = redis.call('XRANGE', key, start, '+', 'COUNT', PAGE)
+    for _, entry in ipairs(page) do
+      local found = numbered(entry)
+      events = events + (found and found[2] or 0)
+    end
+    if #page < PAGE then
+      return events
+    end
+    start = '(' .. page[#page][1]
+  end
+  return false
+end
+
+-- The last delivered entry, where it is still there; before it only such as have no number are passed over.
+local function delivered_entry(key, id)
+  local found = redis.call('XRANGE', key, id, id)[1]
+  return found and (numbered(found) or nearest('XREVRANGE', key, '(' .. id, '-')) or false
+end
+
+local reply = {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}
+local letter = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
+reply[3] = letter and letter[1] or ''
+for index = 4, #KEYS do
+  local key = KEYS[index]
+  local id, lag, is_read = last_delivered(key)
+  local first = nearest('XRANGE', key, '(' .. id, '+')
+  reply[index] = {
+    id,
+    is_read and pending_entries(key) or {},
+    delivered_entry(key, id),
+    first,
+    first and nearest('XREVRANGE', key, '+', '(' .. id),
+    -- no lag: an older server, or entries were deleted
+    first and not lag and count_unread(key, id),
+  }
+end
+return reply
