@@ -87,6 +87,7 @@ def summary(settings: Settings, report: Report) -> Table:
         ("everything that happened", ", ".join(f"{count} {name}" for name, count in happened)),
         ("workers fenced", found.fenced),
         ("batches sent again", f"{report.resent}, {report.duplicates} of them were there"),
+        ("audits", report.audits),
         ("rows", found.rows.total()),
         ("files sealed", found.sealed),
         ("rows in recovered/", found.recovered_rows),

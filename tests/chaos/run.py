@@ -12,6 +12,7 @@ import msgspec
 import redis
 
 from tests.chaos.actions import PUBLISHERS, Chaos, Kind, plan
+from tests.chaos.audits import Audits
 from tests.chaos.compare import Found, compare
 from tests.chaos.fleet import PARTITION, Fleet, State
 from tests.chaos.proxy import Fault, Proxy
@@ -45,6 +46,7 @@ class Report(msgspec.Struct):
     seconds: float = 0.0  # until everything was committed
     resent: int = 0
     duplicates: int = 0
+    audits: int = 0  # while it went on, and at the end
     found: Found = msgspec.field(default_factory=Found)
     differences: list[str] = msgspec.field(default_factory=list)
 
@@ -75,6 +77,7 @@ class _Run:
         self._proxy = proxy
         self._show = show
         self._chaos = Chaos(fleet, proxy)
+        self._audits = Audits(fleet)
         self._plan = plan(random.Random(settings.seed), settings.actions, settings.seconds, settings.workers)
         self._schedule = Schedule(settings.events // _PRODUCERS + 1, settings.seconds)
         self.producers = [
@@ -148,6 +151,7 @@ class _Run:
         report.published = self._published()
         report.happened = self._chaos.done + self._proxy.happened
         self._show(report)
+        self._audits.look()
 
     def _left(self) -> int | None:
         """Return how many entries are unread or pending, by the streams themselves; None where they do not answer."""
@@ -165,10 +169,12 @@ class _Run:
         report = self.report
         published: list[Published] = [event for producer in self.producers for event in producer.published]
         report.found = compare(self._fleet, published)
+        self._audits.finish()
+        report.audits = self._audits.done
         report.resent = sum(producer.resent for producer in self.producers)
         report.duplicates = sum(producer.duplicates for producer in self.producers)
         troubles = [producer.trouble for producer in self.producers if producer.trouble]
-        report.differences = troubles + self._chaos.surprises + report.found.differences
+        report.differences = troubles + self._chaos.surprises + report.found.differences + self._audits.differences
 
 
 def run(settings: Settings, home: Path, show: Callable[[Report], None]) -> Report:

@@ -18,3 +18,4 @@ def test_half_a_minute_of_kills_stalls_cuts_and_restarts_leaves_every_row_exactl
     assert report.server_restarts >= 2
     assert report.cuts >= 5
     assert report.found.sealed > len(report.found.by_directory)
+    assert report.audits >= 5
