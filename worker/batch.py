@@ -4,14 +4,14 @@ Pure.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
 
-from worker.decode import DeadLetter, Decoder, RawEntry
+from worker.decode import DeadLetter, Decoded, Decoder, RawEntry
 from worker.records import FileState, id_order
 from worker.rows import Rows
 from worker.settings import RowSettings
@@ -79,9 +79,13 @@ class TypeRenderer:
     the processor's cache, when the next slice needs some.
     """
 
-    def __init__(self, event_type: str, settings: RowSettings) -> None:
+    def __init__(
+        self, event_type: str, settings: RowSettings, narrow: Callable[[Decoded], Decoded] | None = None
+    ) -> None:
+        """Take what a part is made with; `narrow` takes out of the decoded events what is not wanted."""
         self.rows = Rows(event_type, settings)
-        self._decoder = Decoder(event_type, settings.columns[event_type])
+        decode = Decoder(event_type, settings.columns[event_type]).decode
+        self._decode = (lambda entries: narrow(decode(entries))) if narrow else decode
 
     def part(self, entries: Sequence[RawEntry]) -> Part:
         """Return what a batch's entries of this type become."""
@@ -89,7 +93,7 @@ class TypeRenderer:
         return slices[0] if len(slices) == 1 else _join(slices)
 
     def _slice(self, entries: Sequence[RawEntry]) -> Part:
-        decoded = self._decoder.decode(entries)
+        decoded = self._decode(entries)
         rows, row_count = self.rows.render(decoded.ids, decoded.events, suspect=decoded.suspect)
         times = list(map(_time_logged, chain.from_iterable(decoded.events)))
         return Part(

@@ -21,6 +21,7 @@ from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
 from worker.commands.options import redis_option as _redis
 from worker.commands.producers import producers_command
+from worker.commands.replay import replay_command
 from worker.commands.status import status_command
 from worker.errors import AccountingError, ExitCode
 from worker.log import event
@@ -122,6 +123,7 @@ def _stop_on_signals(worker: Worker) -> None:
 cli.add_command(audit_command)
 cli.add_command(dead_group)
 cli.add_command(producers_command)
+cli.add_command(replay_command)
 cli.add_command(status_command)
 
 

@@ -116,7 +116,7 @@ class Decoder:
         ids: list[bytes] = []
         good: list[list[Any]] = []
         dead: list[DeadLetter] = []
-        payloads = {entry_id: _payload(fields) for entry_id, fields in entries if fields is not None}
+        payloads = {entry_id: payload_of(fields) for entry_id, fields in entries if fields is not None}
         for entry_id, payload in payloads.items():
             events, letters = self._decode_entry(entry_id, payload)
             dead += letters
@@ -142,7 +142,7 @@ class Decoder:
         return events, dead
 
 
-def _payload(fields: Sequence[bytes]) -> bytes:
+def payload_of(fields: Sequence[bytes]) -> bytes:
     """Return the value of an entry's field `events`; empty where it has none, which no decoder accepts."""
     for name, value in zip(fields[::2], fields[1::2], strict=False):
         if name == b"events":

@@ -101,7 +101,7 @@ def test_a_connection_can_be_used_on_when_reading_ends_early(client: Any, ranges
     add(client, 25)
     found = ranges.entries("bounce", page=BatchSize(max_entries=4, max_bytes=1_000_000))
     next(found)
-    found.close()  # type: ignore[attr-defined]
+    found.close()
     assert ranges.first("bounce") == Edge("1-0", 2, 2)
     assert ranges.last("bounce") == Edge("25-0", 2, 50)
 
@@ -111,3 +111,9 @@ def test_the_ends_of_an_empty_range_are_none_and_strange_numbers_are_zero(client
     client.xadd(KEY, {"n": "-1", "at": "9" * 40}, id="5-5")
     assert ranges.first("bounce", "5-5", "5-5") == Edge("5-5", 0, 0)
     assert ranges.last("bounce", "6-0") is None
+
+
+def test_the_largest_id_that_there_can_be_ends_the_reading(client: Any, ranges: Ranges) -> None:
+    largest = "18446744073709551615-18446744073709551615"
+    client.xadd(KEY, {"n": 1}, id=largest)
+    assert pages(ranges.entries("bounce")) == [[largest]]

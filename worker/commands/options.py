@@ -11,6 +11,7 @@ import click
 from config.loader import Loaded, load
 from worker.log import event
 from worker.server import BundledServer
+from worker.settings import Settings
 from worker.stream import Connector
 from worker.stream.link import connector
 
@@ -43,6 +44,12 @@ def load_settings(config_file: Path | None, redis_url: str | None, name: str | N
     return loaded
 
 
+def server_of(settings: Settings) -> Server:
+    """Return the configured server, or the bundled one."""
+    url = settings.stream.url or BundledServer(settings.server).url
+    return Server(connector(settings.stream, url), settings.stream.partition)
+
+
 def on_server(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that name the server, and the server itself as its first argument."""
 
@@ -50,8 +57,6 @@ def on_server(command: Callable[..., None]) -> Callable[..., None]:
     @redis_option
     @functools.wraps(command)
     def run(config_file: Path | None, redis_url: str | None, **options: Any) -> None:  # noqa: ANN401 - click's
-        settings = load_settings(config_file, redis_url, None).settings
-        url = settings.stream.url or BundledServer(settings.server).url
-        command(Server(connector(settings.stream, url), settings.stream.partition), **options)
+        command(server_of(load_settings(config_file, redis_url, None).settings), **options)
 
     return run

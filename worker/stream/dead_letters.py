@@ -31,7 +31,7 @@ from worker.stream.link import Connector, Link
 from worker.stream.script import Script
 
 _PAGE = 50  # letters can be large
-_WHOLE_ENTRY = -1
+WHOLE_ENTRY = -1  # the index of a letter that is no single event
 
 _retry, _drop = Script("dead_retry"), Script("dead_drop")
 _events = msgspec.json.Decoder(Annotated[list[msgspec.Raw], Meta(min_length=1)])  # as the worker takes them apart
@@ -72,7 +72,7 @@ class Letter(Struct, frozen=True, kw_only=True):
     @property
     def event_count(self) -> int:
         """Return how many events (or dead letters) a worker will count when it reads this again."""
-        payload = self.payload if self.index == _WHOLE_ENTRY else b"[" + self.payload + b"]"
+        payload = self.payload if self.index == WHOLE_ENTRY else b"[" + self.payload + b"]"
         try:
             return len(_events.decode(payload))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -166,4 +166,4 @@ def _index(value: bytes) -> int | None:
     digits = value.removeprefix(b"-")
     if not digits.isdigit() or len(digits) > 9:
         return None
-    return max(_WHOLE_ENTRY, int(value))
+    return max(WHOLE_ENTRY, int(value))

@@ -126,7 +126,7 @@ def _type_status(
     )
 
 
-def _group(link: Link, key: str) -> dict[str, Any] | None:
+def group_of(link: Link, key: str) -> dict[str, Any] | None:
     """Return what XINFO says of our group, or None where the stream or the group is missing."""
     if not link.call("EXISTS", key):
         return None
@@ -139,7 +139,7 @@ def _group(link: Link, key: str) -> dict[str, Any] | None:
 
 def _unread(link: Link, key: str) -> Count:
     """Count what no consumer has had: events by the running number `at` of the first and the last such entry."""
-    group = _group(link, key)
+    group = group_of(link, key)
     after = group["last-delivered-id"].decode() if group else "0-0"
     first = link.call("XRANGE", key, f"({after}", "+", "COUNT", 1)
     if not first:
@@ -160,7 +160,7 @@ def _range(link: Link, key: str, start: str) -> Iterator[Any]:
 
 def _pending(link: Link, key: str) -> Count:
     """Count what consumers have had and not acknowledged, by the entries' own `n`."""
-    if _group(link, key) is None:
+    if group_of(link, key) is None:
         return Count(0, 0)
     entries = events = 0
     start = "-"

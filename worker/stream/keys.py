@@ -10,7 +10,9 @@ GROUP = "accounting"
 PLACEHOLDER = "-"
 
 #: The ledger's counters of each type.
-COUNTERS = ("published", "duplicates", "gap", "events", "rows", "dead", "lost", "retried", "dropped", "trimmed")
+COUNTERS = (
+    "published", "duplicates", "gap", "events", "rows", "dead", "lost", "retried", "dropped", "trimmed", "replayed",
+)  # fmt: skip
 
 
 class Keys(NamedTuple):

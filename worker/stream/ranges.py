@@ -3,18 +3,20 @@
 Pages are asked for ahead: while the caller works on one, the server sends the next.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from worker.batch import BatchSize
 from worker.decode import RawEntry
 from worker.errors import StreamUnavailable
-from worker.stream.keys import Keys
+from worker.stream.inspection import group_of
+from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
 
 FIRST, LAST = "-", "+"  # as Redis calls the ends of a stream
 
+_LARGEST = "18446744073709551615-18446744073709551615"
 _PAGE_ENTRIES = 2000
 _PAGE_BYTES = 4_000_000
 _UNKNOWN_BYTES = 100_000.0  # of an entry, until some were seen: they hold arrays, and the first page may be large
@@ -46,9 +48,30 @@ class Ranges:
         """Return the last entry of a range, or None where it is empty."""
         return _edge(self._link.call("XREVRANGE", self._keys.streams[event_type], end, start, "COUNT", 1))
 
+    def published(self, event_type: str) -> int:
+        """Return how many events of a type were ever published, by the ledger; 0 where that holds no number."""
+        return _whole(self._link.call("HGET", self._keys.ledger, f"{event_type}:published") or b"")
+
+    def delivered(self, event_type: str) -> str:
+        """Return the last id that the workers' group has delivered; `0-0` where it has delivered none."""
+        group = group_of(self._link, self._keys.streams[event_type])
+        return group["last-delivered-id"].decode() if group else "0-0"
+
+    def pending(self, event_type: str, start: str = FIRST, end: str = LAST) -> set[bytes]:
+        """Return the ids in a range that the group has delivered and nobody has acknowledged."""
+        key, found = self._keys.streams[event_type], set[bytes]()
+        if group_of(self._link, key) is None:
+            return found
+        while page := self._link.call("XPENDING", key, GROUP, start, end, _PAGE_ENTRIES):
+            found.update(entry_id for entry_id, *_ in page)
+            if page[-1][0].decode() in {end, _LARGEST}:
+                break
+            start = f"({page[-1][0].decode()}"
+        return found
+
     def entries(
         self, event_type: str, start: str = FIRST, end: str = LAST, page: BatchSize | None = None
-    ) -> Iterator[list[RawEntry]]:
+    ) -> Generator[list[RawEntry], None, None]:
         """Yield the entries of a range, the oldest first, in pages of a bounded size.
 
         Until the last page is out, or the iterator is closed, a reply is on its way: use no other method meanwhile.
@@ -65,8 +88,10 @@ class Ranges:
                 if not found:
                     return
                 size.learn(len(found), sum(len(field) for _, fields in found for field in fields or ()))
-                self._link.send("XRANGE", key, f"({found[-1][0].decode()}", end, "COUNT", size.entries)
-                is_sent = True
+                last = found[-1][0].decode()
+                if last not in {end, _LARGEST}:  # Redis calls what lies behind the largest id invalid
+                    self._link.send("XRANGE", key, f"({last}", end, "COUNT", size.entries)
+                    is_sent = True
                 yield found
         finally:
             if is_sent:
@@ -96,5 +121,9 @@ def number_of(entry: RawEntry, field: bytes) -> int:
     fields = entry[1] or ()
     for name, value in zip(fields[::2], fields[1::2], strict=False):
         if name == field:
-            return int(value) if value.isdigit() and len(value) <= 15 else 0
+            return _whole(value)
     return 0
+
+
+def _whole(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) <= 15 else 0

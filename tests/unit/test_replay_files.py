@@ -1,0 +1,118 @@
+"""The files of a replay: the same however its entries arrive."""
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.events import encode, make_event
+from tests.support.workers import changed, settings
+from worker.decode import RawEntry
+from worker.errors import DiskTrouble, Locked
+from worker.replay.job import Replay
+from worker.replay.output import Different, target
+from worker.replay.sources import Page
+
+
+def entry(number: int) -> RawEntry:
+    """Return entry number `number`, of one to three events, ten milliseconds after the one before."""
+    events = [make_event("bounce", number)] * (1 + number % 3)
+    return f"{1795373309671 + 10 * number}-0".encode(), [b"events", encode(events)]
+
+
+ENTRIES = [entry(number) for number in range(40)]
+
+
+class Cut:
+    """The entries, in pages that end at these places."""
+
+    total = None
+
+    def __init__(self, cuts: set[int]) -> None:
+        self._places = sorted({0, len(ENTRIES), *cuts})
+
+    def pages(self) -> Iterator[Page]:
+        for start, end in pairwise(self._places):
+            yield Page("bounce", ENTRIES[start:end], end)
+
+
+def replay(into: Path, cuts: set[int], max_bytes: int = 1500) -> Replay:
+    job = Replay(changed(settings(into / "live"), "rotation", max_size_bytes=max_bytes), into)
+    assert list(job.run(Cut(cuts)))
+    return job
+
+
+def digests(into: Path) -> dict[str, str]:
+    return {file.name: sha256(file.read_bytes()).hexdigest() for file in into.rglob("*") if file.is_file()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    into = tmp_path_factory.mktemp("whole")
+    replay(into, set())
+    return digests(into)
+
+
+@given(cuts=st.sets(st.integers(1, len(ENTRIES) - 1)))
+def test_pages_make_no_difference(
+    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, str], cuts: set[int]
+) -> None:
+    into = tmp_path_factory.mktemp("cut")
+    replay(into, cuts)
+    assert digests(into) == whole
+    assert len(whole) > 10
+
+
+def test_files_of_one_second_are_told_apart_by_a_suffix(whole: dict[str, str]) -> None:
+    assert {"b.2026-11-22-184829.tsv", "b.2026-11-22-184829.tsv.json"} <= whole.keys()
+    assert any("-1.tsv" in name for name in whole)
+
+
+def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, left = os.write, [6]
+
+    def write(descriptor: int, data: bytes) -> int:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(DiskTrouble, match="No space left"):
+        replay(tmp_path, set(range(1, 40)))
+    monkeypatch.undo()
+    before = digests(tmp_path)
+    assert not any(name.startswith(".") for name in before)
+    replay(tmp_path, set())
+    assert before.items() <= digests(tmp_path).items()
+
+
+@pytest.mark.parametrize("strange", ["directory", "link", "other content", "longer"])
+def test_a_taken_name_is_never_replaced(tmp_path: Path, strange: str) -> None:
+    place = tmp_path / "bounce" / "archive" / "b.2026-11-22-184829.tsv"
+    place.parent.mkdir(parents=True)
+    match strange:
+        case "directory":
+            place.mkdir()
+        case "link":
+            place.symlink_to(tmp_path / "elsewhere")
+        case _:
+            place.write_text("x" * (9000 if strange == "longer" else 5))
+    before = place.lstat()
+    with pytest.raises(Different, match=place.name):
+        replay(tmp_path, set())
+    assert place.lstat() == before
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_one_replay_at_a_time_writes_into_a_directory_and_leaves_no_lock_in_it(tmp_path: Path) -> None:
+    with target(tmp_path / "a" / "b"), pytest.raises(Locked), target(tmp_path / "a" / "b"):
+        raise AssertionError
+    with target(tmp_path / "a" / "b"):
+        pass
+    assert list((tmp_path / "a").rglob("*")) == [tmp_path / "a" / "b"]

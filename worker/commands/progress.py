@@ -1,0 +1,37 @@
+"""A bar on standard error for commands that take long: rate and time left. Silent where nobody watches."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+#: Says how far the work is, in the unit of its total, and how many things were done.
+Tell = Callable[[int, int], None]
+
+
+class _Rate(ProgressColumn):
+    """How many things were done, and how many in a second."""
+
+    def render(self, task: Task) -> Text:
+        count = task.fields["count"]
+        rate = count / task.elapsed if task.elapsed else 0
+        return Text(f"{count:,} {task.fields['what']}, {rate:,.0f}/s")
+
+
+@contextmanager
+def progress(doing: str, what: str, total: int | None) -> Iterator[Tell]:
+    """Show a bar while the context lasts; without a total there is no time left to tell.
+
+    `what` names the things that are counted.
+    """
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task(doing, total=total, count=0, what=what)
+
+        def tell(done: int, count: int) -> None:
+            shown.update(task, completed=done, count=count)
+
+        yield tell

@@ -1,0 +1,106 @@
+"""What a replay or an export has done, told once at its end; what is missing or dead is told, too."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import msgspec
+
+from worker.commands import text
+from worker.records import id_order
+from worker.replay.exports import Export
+from worker.replay.job import Tally
+from worker.replay.sources import Missing, Source, StreamSource
+from worker.replay.span import Span, milliseconds_of
+
+_SHOWN = 20  # dead events; JSON has more
+
+
+class Report:
+    """Tells what came of a source."""
+
+    def __init__(self, source: Source, span: Span) -> None:
+        self._streams = source if isinstance(source, StreamSource) else None
+        self._span = span
+
+    def show(self, tally: Tally, *, as_json: bool) -> None:
+        """Print what was written: to standard output, and what is missing to standard error too."""
+        warn(self._streams.missing if self._streams else ())
+        if as_json:
+            click.echo(text.as_json(self._range() | _facts(tally)))
+            return
+        shown = text.table("type", "rows", "bytes", "sha256", "", "file", right=frozenset({"rows", "bytes"}))
+        for file in tally.files:
+            unchanged = "unchanged" if file.unchanged else ""
+            text.add_row(shown, file.type, file.rows, file.bytes, file.sha256, unchanged, file.path)
+        if tally.files:
+            text.show(shown)
+        click.echo(self._summary(f"{tally.events:,} events, {tally.rows:,} rows in {len(tally.files):,} files"))
+        _show_dead(tally)
+
+    def show_export(self, export: Export, to: str, *, as_json: bool, err: bool) -> None:
+        """Print what was exported; to standard error where the export itself went to standard output."""
+        warn(self._streams.missing if self._streams else ())
+        facts = {"file": to, "entries": export.entries, "unchanged": export.unchanged}
+        if as_json:
+            click.echo(text.as_json(self._range() | facts), err=err)
+            return
+        unchanged = ", unchanged" if export.unchanged else ""
+        click.echo(self._summary(f"{export.entries:,} entries in {text.escaped(to)}{unchanged}"), err=err)
+
+    def _edges(self) -> tuple[str, str] | None:
+        """Return the first and the last id that there was, over all types."""
+        if self._streams is None or not self._streams.edges:
+            return None
+        edges = self._streams.edges.values()
+        first = min((first.id for first, _ in edges), key=id_order)
+        return first, max((last.id for _, last in edges), key=id_order)
+
+    def _range(self) -> dict[str, Any]:
+        first, last = self._edges() or (None, None)
+        missing = self._streams.missing if self._streams else []
+        return {"from": self._span.start, "to": self._span.end, "first_id": first, "last_id": last, "missing": missing}
+
+    def _summary(self, done: str) -> str:
+        edges = self._edges()
+        return f"{done}; again the same with --from {edges[0]} --to {edges[1]}" if edges else done
+
+
+def warn(missing: Iterable[Missing]) -> None:
+    """Say on standard error what cannot be replayed any more."""
+    for lack in missing:
+        click.echo(f"warning: {_lack(lack)}", err=True)
+
+
+def _lack(lack: Missing) -> str:
+    if lack.first_id is None:
+        return f"{lack.type}: the stream is empty, though {lack.events:,} events were published"
+    since = text.instant(milliseconds_of(lack.first_id))
+    return (
+        f"{lack.type}: the stream begins at {lack.first_id} ({since} UTC); "
+        f"{lack.events:,} events before it were trimmed and cannot be replayed"
+    )
+
+
+def _facts(tally: Tally) -> dict[str, Any]:
+    dead = [
+        {"type": letter.event_type, "entry": letter.entry_id.decode(), "index": letter.position, "error": letter.error}
+        for letter in tally.listed
+    ]
+    counts = {name: getattr(tally, name) for name in ("entries", "events", "rows", "dead")}
+    files = [msgspec.structs.asdict(file) | {"path": str(file.path)} for file in tally.files]
+    return counts | {"files": files, "dead_events": dead}
+
+
+def _show_dead(tally: Tally) -> None:
+    if not tally.dead:
+        return
+    click.echo(f"{tally.dead:,} events could not become rows (index -1: all of an entry)")
+    shown = text.table("type", "entry", "index", "bytes", "error", right=frozenset({"index", "bytes"}))
+    for letter in tally.listed[:_SHOWN]:
+        text.add_row(
+            shown, letter.event_type, letter.entry_id.decode(), letter.position, len(letter.payload), letter.error
+        )
+    text.show(shown)
+    if tally.dead > _SHOWN:
+        click.echo(f"only the first {_SHOWN}; --json has the first {len(tally.listed):,}")
