@@ -49,6 +49,7 @@ def connector(settings: StreamSettings, url: str) -> Connector:
         health_check_interval=0,
         retry=Retry(NoBackoff(), 0),
         retry_on_timeout=False,
+        max_connections=2**31 - 1,  # it counts every one that it ever made, and stops at 100 by default
     )
 
     def connect() -> RedisConnection:
