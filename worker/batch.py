@@ -37,6 +37,7 @@ class Part(NamedTuple):
     last_id: str | None
     first_time_ms: int | None
     last_time_ms: int | None
+    rows_known: int = 0  # which stand in a file already: counted again, because the server forgot that they were
 
     def advance(self, state: FileState) -> FileState:
         """Return the state of a file that these rows were appended to."""
@@ -140,16 +141,28 @@ class Renderer:
     ) -> Batch | None:
         """Return the batch of these entries, or None where there are none.
 
-        `known` entries have rows already: they are acknowledged with the batch, and yield none.
+        `known` entries have rows already, and the server forgot it: they are acknowledged and counted with the batch,
+        and yield none.
         """
         if not entries:
             return None
         parts = {}
         for event_type, raw in entries.items():
-            new = [entry for entry in raw if not _is_known(known, event_type, entry)] if known else raw
-            part = self.types[event_type].part(new)
-            parts[event_type] = part if new is raw else part._replace(ids=[entry_id for entry_id, _ in raw])
+            parts[event_type] = part = self.types[event_type].part(raw)
+            if known and len(new := [entry for entry in raw if not _is_known(known, event_type, entry)]) < len(raw):
+                parts[event_type] = _with_rows_of(self.types[event_type].part(new), part)
         return Batch(parts, pending, entries)
+
+
+def _with_rows_of(new: Part, whole: Part) -> Part:
+    """Return what acknowledges and counts everything, and appends what is new."""
+    return new._replace(
+        ids=whole.ids,
+        event_count=whole.event_count,
+        dead=whole.dead,
+        lost=whole.lost,
+        rows_known=whole.row_count - new.row_count,
+    )
 
 
 def _is_known(known: Known, event_type: str, entry: RawEntry) -> bool:

@@ -182,3 +182,17 @@ def test_batches_of_lost_entries_leave_the_size_within_its_bounds() -> None:
     for _ in range(10_000):
         size.observe(Batch({"bounce": lost}, pending=True))
         assert 1 <= size.entries <= 1000
+
+
+def test_known_entries_are_acknowledged_and_counted_and_yield_no_rows() -> None:
+    renderer = Renderer(row_settings(COLUMNS))
+    raw: list[RawEntry] = [entry(number, 10 + number) for number in range(5)]
+    raw[1] = (b"1-0", [b"events", b"bad"])
+    known = {("bounce", entry_id): fields for entry_id, fields in raw[:3] if fields is not None}
+    batch = renderer.render({"bounce": raw}, pending=False, known=known)
+    assert batch is not None
+    part = batch.parts["bounce"]
+    assert part.rows == b"3-0\tr3.0\n4-0\tr4.0\n"
+    assert (part.row_count, part.rows_known, part.event_count, len(part.dead)) == (2, 2, 4, 1)
+    assert part.ids == [entry_id for entry_id, _ in raw]
+    assert (part.first_id, part.last_id, part.first_time_ms) == ("3-0", "4-0", 13)
