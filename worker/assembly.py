@@ -44,7 +44,7 @@ def build_worker(
         consumer=name, directory=directory.id, version=__version__,
         format=settings.rows.format, separator=settings.rows.separator,
     )  # fmt: skip
-    chores = Chores(connect or connector(settings.stream, url), settings.stream)
+    chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
     columns = {column for names in settings.rows.columns.values() for column in names}
     wanted = sorted(header_of(column) for column in columns if is_custom(column))
     return Worker(

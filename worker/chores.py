@@ -1,7 +1,7 @@
 """Chores: what a worker does for its partition once in a while, beside its own files.
 
 They run in the scheduler's thread on a connection of their own, one after the other. Any worker may do them, several
-at once too. A chore that finds the server away is left for the next time; nothing depends on when it runs.
+at once too. A chore that finds the server or the disk away is left for the next time; nothing depends on when it runs.
 """
 
 import logging
@@ -10,11 +10,14 @@ from functools import partial
 
 import msgspec
 
-from worker.errors import StreamUnavailable
+from worker.directory import Directory
+from worker.errors import DiskTrouble, StreamUnavailable
 from worker.log import event
+from worker.salvage import note_lost_entries
 from worker.schedule import Job
 from worker.settings import StreamSettings
 from worker.stream import Connector
+from worker.stream.losses import Loss, find_losses
 from worker.stream.producers import prune_producers
 from worker.stream.retention import Blocked, Limits, trim
 from worker.stream.retirement import retire_silent
@@ -22,21 +25,23 @@ from worker.stream.retirement import retire_silent
 _log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = RETIRE_SECONDS = 3600
-TRIM_SECONDS = 60
+TRIM_SECONDS = FIND_LOSSES_SECONDS = 60
 SILENT_DAYS = 7  # a consumer without pending entries and files is retired then
 
 
 class Chores:
     """The chores of one partition."""
 
-    def __init__(self, connect: Connector, settings: StreamSettings) -> None:
+    def __init__(self, connect: Connector, settings: StreamSettings, directory: Directory) -> None:
         self._connect = connect
         self._settings = settings
+        self._directory = directory
         self._blocked: set[tuple[str, str, str]] = set()  # type, group and why, as last told
         self._every: dict[Callable[[], None], int] = {
             self._prune_producers: PRUNE_SECONDS,
             self._retire_consumers: RETIRE_SECONDS,
             self._trim_streams: TRIM_SECONDS,
+            self._find_losses: FIND_LOSSES_SECONDS,
         }
 
     def jobs(self) -> list[Job]:
@@ -49,10 +54,10 @@ class Chores:
             self._do(chore)
 
     def _do(self, chore: Callable[[], None]) -> None:
-        """Do one; a server that is away is logged, not raised into the scheduler."""
+        """Do one; a server or disk that is away is logged, not raised into the scheduler."""
         try:
             chore()
-        except StreamUnavailable as error:
+        except (StreamUnavailable, DiskTrouble, OSError) as error:
             event(_log, "chores.postponed", logging.WARNING, chore=_name(chore), why=error)
 
     def _prune_producers(self) -> None:
@@ -80,6 +85,17 @@ class Chores:
         for event_type, group, why in sorted(self._blocked - now.keys()):
             event(_log, "stream.trim_unblocked", type=event_type, group=group, why=why)
         self._blocked = set(now)
+
+    def _find_losses(self) -> None:
+        for loss in find_losses(self._connect, self._settings.partition, self._note):
+            event(_log, "entries.lost", logging.ERROR, **msgspec.structs.asdict(loss))
+
+    def _note(self, loss: Loss) -> None:
+        self._directory.check()
+        note_lost_entries(
+            self._directory.path, loss.type, loss.noticed_ms,
+            stream=loss.stream, from_id=loss.from_id, to_id=loss.to_id, events=loss.events,
+        )  # fmt: skip
 
 
 def _name(chore: Callable[[], None]) -> str:

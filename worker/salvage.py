@@ -1,7 +1,8 @@
 """Keeping aside what must not be lost silently: tails that are cut off, files that turned out shorter than committed.
 
 `recovered/` holds rows that were appended but never acknowledged, so they stand (or will stand) in another file too;
-`lost/` holds notes of committed rows that a file no longer has. Both are inside the directory of accounting files.
+`lost/` holds notes of committed rows that a file no longer has, and of entries that nobody read. Both are inside the
+directory of accounting files.
 """
 
 import os
@@ -81,5 +82,17 @@ def note_short(directory: Path, file: AccountingFile) -> Path:
     sync_directory(path.parent)
     file.path.unlink()
     sync_directory(file.path.parent)
+    sync_directory(directory)
+    return path
+
+
+def note_lost_entries(directory: Path, event_type: str, noticed_ms: int, **facts: object) -> Path:
+    """Note in `lost/` that entries of a stream are gone unread; a second note of the same loss replaces the first."""
+    path = directory / LOST / f"entries.{event_type}.{noticed_ms}.json"
+    path.parent.mkdir(exist_ok=True)
+    _note(
+        path, type=event_type, **facts, noticed_ms=noticed_ms,
+        why="trimmed or deleted by somebody else before any consumer had them: these events have no rows",
+    )  # fmt: skip
     sync_directory(directory)
     return path

@@ -384,7 +384,7 @@ def test_chores_retire_a_consumer_that_was_silent_for_a_week_and_no_other(
     gone.stop()
     gone.run()
     kept.step()
-    chores = Chores(connector(settings(fleet.path).stream, fleet.url), settings(fleet.path).stream)
+    chores = Chores(connector(settings(fleet.path).stream, fleet.url), settings(fleet.path).stream, kept._directory)
     chores.run()
     assert fleet.client.hexists(KEYS.owners, "gone")  # not silent for long
     monkeypatch.setattr("worker.chores.SILENT_DAYS", 0)

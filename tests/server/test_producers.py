@@ -13,6 +13,7 @@ from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, changed, settings
 from worker.chores import Chores
+from worker.directory import Directory
 from worker.errors import StreamUnavailable
 from worker.settings import StreamSettings
 from worker.stream import Stream
@@ -38,6 +39,12 @@ def client(valkey: RealValkey) -> Any:
 @pytest.fixture
 def stream(tmp_path: Path) -> StreamSettings:
     return settings(tmp_path).stream
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Directory:
+    configured = settings(tmp_path)
+    return Directory(configured.directory, configured.names, "worker-1", archiving=False)
 
 
 @pytest.fixture
@@ -195,14 +202,15 @@ def test_the_workers_user_may_list_and_forget_producers(
 
 
 def test_the_chore_forgets_after_the_configured_days_and_says_so(
-    client: Any, valkey: RealValkey, connect: Connector, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    client: Any, valkey: RealValkey, directory: Directory, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stream = Stream(settings(tmp_path).stream, "worker-1", url=valkey.url)
     stream.open()
     stream.close()
     add(client, "silent", 8)
     add(client, "recent", 6)
-    chores = Chores(connect, changed(settings(tmp_path), "stream", producer_days=7).stream)
+    configured = changed(settings(tmp_path), "stream", producer_days=7).stream
+    chores = Chores(connector(configured, valkey.url), configured, directory)
     with caplog.at_level(logging.INFO):
         chores.run()
         chores.run()
@@ -211,12 +219,13 @@ def test_the_chore_forgets_after_the_configured_days_and_says_so(
 
 
 def test_a_chore_leaves_a_server_that_is_away_for_the_next_time(
-    stream: StreamSettings, caplog: pytest.LogCaptureFixture
+    stream: StreamSettings, directory: Directory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Chores(connector(stream, "redis://127.0.0.1:1/0"), stream).run()
+    Chores(connector(stream, "redis://127.0.0.1:1/0"), stream, directory).run()
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
     assert [record.getMessage().split(" why=")[0] for record in caplog.records] == [
         "chores.postponed chore=prune_producers",
         "chores.postponed chore=retire_consumers",
         "chores.postponed chore=trim_streams",
+        "chores.postponed chore=find_losses",
     ]

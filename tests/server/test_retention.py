@@ -11,6 +11,7 @@ from tests.support.events import encode, make_event
 from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, changed, settings
 from worker.chores import Chores
+from worker.directory import Directory
 from worker.errors import StreamUnavailable
 from worker.stream import Connector, Stream
 from worker.stream.keys import GROUP, Keys
@@ -131,7 +132,8 @@ def test_another_group_that_has_not_acknowledged_holds_entries_back_and_is_named
     acknowledge(client, DELIVERED, 20)
     acknowledge(client, DELIVERED, 5, group="mirror\nforged")
     stream = changed(settings(tmp_path), "stream", retention_days=7, max_bytes=0).stream
-    chores = Chores(connector(stream, valkey.url), stream)
+    directory = Directory(settings(tmp_path).directory, settings(tmp_path).names, "worker-1", archiving=False)
+    chores = Chores(connector(stream, valkey.url), stream, directory)
     with caplog.at_level(logging.INFO):
         chores.run()
         chores.run()
