@@ -30,7 +30,7 @@ def _manifest(file: AccountingFile, event_type: str, columns: Sequence[str], rea
         opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
         first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms,
         writer=writer.consumer, directory=writer.directory, reason=reason, version=writer.version,
-        format=writer.format, separator=writer.separator,
+        format=writer.format, separator=writer.separator, timezone=writer.timezone,
     )  # fmt: skip
 
 

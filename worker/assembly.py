@@ -42,7 +42,7 @@ def build_worker(
     renderer = Renderer(settings.rows)
     writer = Writer(
         consumer=name, directory=directory.id, version=__version__,
-        format=settings.rows.format, separator=settings.rows.separator,
+        format=settings.rows.format, separator=settings.rows.separator, timezone=str(settings.rows.timezone),
     )  # fmt: skip
     chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
     columns = {column for names in settings.rows.columns.values() for column in names}

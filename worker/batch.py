@@ -45,12 +45,14 @@ class Part(NamedTuple):
             return state
         times = (self.first_time_ms, self.last_time_ms, state.first_time_ms, state.last_time_ms)
         known = [time for time in times if time is not None]
+        # What was taken over from the dead is older than what came before it.
+        ids = [each for each in (state.first_id, state.last_id, self.first_id, self.last_id) if each is not None]
         return msgspec.structs.replace(
             state,
             length=state.length + len(self.rows),
             rows=state.rows + self.row_count,
-            first_id=state.first_id or self.first_id,
-            last_id=self.last_id,
+            first_id=min(ids, key=id_order),
+            last_id=max(ids, key=id_order),
             first_time_ms=min(known),
             last_time_ms=max(known),
         )

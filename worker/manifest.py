@@ -36,7 +36,7 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha256: str
     columns: Sequence[str]
     opened_ms: int
-    first_id: str | None  # stream ids of the first and last entry with rows here
+    first_id: str | None  # lowest and highest stream id of an entry with rows here
     last_id: str | None
     first_time_ms: int | None  # earliest and latest timeLogged
     last_time_ms: int | None
@@ -46,6 +46,7 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str  # of the software
     format: str
     separator: str
+    timezone: str | None = None  # in which instants are written; not told by early versions
     compressed: Compressed | None = None
     uploaded: Uploaded | None = None
 
@@ -58,6 +59,7 @@ class Writer(Struct, frozen=True, kw_only=True):
     version: str
     format: str
     separator: str
+    timezone: str
 
 
 class BadManifest(Exception):

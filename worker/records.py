@@ -16,7 +16,7 @@ class FileState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     length: int  # bytes, the header included
     rows: int = 0
     opened_ms: int
-    first_id: str | None = None  # stream ids of the first and last entry with rows here
+    first_id: str | None = None  # lowest and highest stream id of an entry with rows here
     last_id: str | None = None
     first_time_ms: int | None = None  # earliest and latest timeLogged
     last_time_ms: int | None = None

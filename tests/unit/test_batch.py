@@ -110,6 +110,12 @@ def test_rows_that_were_appended_advance_the_state_of_the_file(times: tuple[int,
     )  # fmt: skip
 
 
+def test_what_was_taken_over_from_the_dead_widens_the_range_of_ids_at_its_beginning() -> None:
+    state = part_of([entry(12, 60), entry(20, 60)]).advance(STATE)
+    advanced = part_of([entry(0, 60)]).advance(state)
+    assert (advanced.first_id, advanced.last_id) == ("0-0", "20-0")
+
+
 def test_first_rows_of_a_file_give_its_first_id_and_times() -> None:
     empty = FileState(name="b", inode=1, length=10, opened_ms=1)
     advanced = part_of([entry(7, NOON_MS), entry(8, 0)]).advance(empty)

@@ -89,8 +89,9 @@ def _outputs(settings: Settings, into: Path, renderers: Mapping[str, TypeRendere
     """Return where the files of each type go to: where a worker's sealed ones would stand below the directory."""
     rows = settings.rows
     writer = Writer(
-        consumer=CONSUMER, directory="", version=__version__, format=str(rows.format), separator=rows.separator
-    )
+        consumer=CONSUMER, directory="", version=__version__, format=str(rows.format), separator=rows.separator,
+        timezone=str(rows.timezone),
+    )  # fmt: skip
     found = {}
     for event_type, place in places(settings.directory).items():
         inside = (place.archive if settings.rotation.archiving else place.open).relative_to(settings.directory.path)
