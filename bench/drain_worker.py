@@ -15,7 +15,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING)
     directory.mkdir(parents=True)
     ini = directory / "accounting_files.ini"
-    ini.write_text(f"path = {directory}/files\n[redis]\npartition = {partition}\n")
+    more = "".join(sys.argv[5:])  # lines of the main section
+    ini.write_text(f"path = {directory}/files\n{more}[redis]\npartition = {partition}\n")
     worker = build_worker(load(ini, redis_url=url, name="bench-1", environ={}).settings, url)
     tune_collector()
     worker.recover()

@@ -87,7 +87,7 @@ class Ranges:
                 found: list[RawEntry] = self._link.receive()
                 if not found:
                     return
-                size.learn(len(found), sum(len(field) for _, fields in found for field in fields or ()))
+                size.learn(len(found), sum([len(fields[1]) for _, fields in found if fields]))  # `events`
                 last = found[-1][0].decode()
                 if last not in {end, _LARGEST}:  # Redis calls what lies behind the largest id invalid
                     self._link.send("XRANGE", key, f"({last}", end, "COUNT", size.entries)
