@@ -12,12 +12,14 @@ import msgspec
 
 from worker.directory import Directory
 from worker.errors import DiskTrouble, StreamUnavailable
+from worker.forecast import forecast
 from worker.log import event
 from worker.salvage import note_lost_entries
 from worker.schedule import Job
 from worker.settings import StreamSettings
 from worker.stream import Connector
 from worker.stream.losses import Loss, find_losses
+from worker.stream.memory import measure
 from worker.stream.producers import prune_producers
 from worker.stream.retention import Blocked, Limits, trim
 from worker.stream.retirement import retire_silent
@@ -25,7 +27,8 @@ from worker.stream.retirement import retire_silent
 _log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = RETIRE_SECONDS = 3600
-TRIM_SECONDS = FIND_LOSSES_SECONDS = 60
+TRIM_SECONDS = FIND_LOSSES_SECONDS = FORECAST_SECONDS = 60
+SHORT_SECONDS = 6 * 3600  # memory that will be full so soon is told
 SILENT_DAYS = 7  # a consumer without pending entries and files is retired then
 
 
@@ -37,11 +40,13 @@ class Chores:
         self._settings = settings
         self._directory = directory
         self._blocked: set[tuple[str, str, str]] = set()  # type, group and why, as last told
+        self._is_short = False  # memory, as last told
         self._every: dict[Callable[[], None], int] = {
             self._prune_producers: PRUNE_SECONDS,
             self._retire_consumers: RETIRE_SECONDS,
             self._trim_streams: TRIM_SECONDS,
             self._find_losses: FIND_LOSSES_SECONDS,
+            self._forecast_memory: FORECAST_SECONDS,
         }
 
     def jobs(self) -> list[Job]:
@@ -96,6 +101,23 @@ class Chores:
             self._directory.path, loss.type, loss.noticed_ms,
             stream=loss.stream, from_id=loss.from_id, to_id=loss.to_id, events=loss.events,
         )  # fmt: skip
+
+    def _forecast_memory(self) -> None:
+        """Say once that memory will soon be full, and once that it will not."""
+        settings = self._settings
+        found = forecast(
+            measure(self._connect, settings.partition), retention_days=settings.retention_days,
+            limit_bytes=settings.max_bytes, is_blocked=bool(self._blocked),
+        )  # fmt: skip
+        seconds = found.full_in_seconds
+        is_short = seconds is not None and seconds < SHORT_SECONDS
+        if is_short != self._is_short:
+            name, level = ("memory.short", logging.WARNING) if is_short else ("memory.enough", logging.INFO)
+            event(
+                _log, name, level, full_in_seconds=seconds, used_bytes=found.used_bytes, max_bytes=found.max_bytes,
+                events_per_second=found.events_per_second, bytes_per_event=found.bytes_per_event,
+            )  # fmt: skip
+        self._is_short = is_short
 
 
 def _name(chore: Callable[[], None]) -> str:

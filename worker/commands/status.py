@@ -1,10 +1,11 @@
-"""`haraka-accounting status`: streams, ledger, consumers with their open files, and who holds up the trimming."""
+"""`haraka-accounting status`: streams, ledger, consumers with their open files, memory and what becomes of it."""
 
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,10 +13,12 @@ from rich.text import Text
 from worker.commands import text
 from worker.commands.options import config_option, json_option, load_settings, redis_option
 from worker.errors import ExitCode
+from worker.forecast import Forecast, forecast
 from worker.server import BundledServer
 from worker.stream.inspection import ConsumerStatus, PartitionStatus, inspect
 from worker.stream.keys import COUNTERS
 from worker.stream.link import connector
+from worker.stream.memory import measure
 from worker.stream.retention import Blocked
 
 
@@ -28,17 +31,23 @@ def status_command(config_file: Path | None, redis_url: str | None, consumer: st
     """Show streams, consumers, open files and the ledger. Changes nothing."""
     settings = load_settings(config_file, redis_url, None).settings
     url = settings.stream.url or BundledServer(settings.server).url
-    found = inspect(connector(settings.stream, url), settings.stream.partition)
+    connect, partition = connector(settings.stream, url), settings.stream.partition
+    found = inspect(connect, partition)
     if consumer is not None:
         sys.exit(0 if any(each.alive for each in found.consumers if each.name == consumer) else ExitCode.FAILED)
+    memory = forecast(
+        measure(connect, partition), retention_days=settings.stream.retention_days,
+        limit_bytes=settings.stream.max_bytes, is_blocked=bool(found.blocked),
+    )  # fmt: skip
     if as_json:
-        click.echo(text.as_json(found))
+        click.echo(text.as_json({**msgspec.to_builtins(found), "memory": memory}))
     else:
-        _show(found, Console())
+        _show(found, memory, Console())
 
 
-def _show(status: PartitionStatus, console: Console) -> None:
+def _show(status: PartitionStatus, memory: Forecast, console: Console) -> None:
     console.print(_streams(status))
+    console.print(_memory(memory))
     console.print(_consumers(status))
     console.print(_open_files(status))
     if status.dead_letters:
@@ -70,6 +79,35 @@ def _streams(status: PartitionStatus) -> Table:
     for counter in COUNTERS:
         table.add_row(f"{counter} (total)", *(f"{kind.ledger.get(counter, 0):,}" for kind in kinds))
     return table
+
+
+def _memory(memory: Forecast) -> Table:
+    table = Table(title="Memory of the server", title_justify="left", show_header=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    steady = "-" if memory.steady_bytes is None else _megabytes(memory.steady_bytes)
+    for label, value in {
+        "used": _megabytes(memory.used_bytes),
+        "maxmemory": _megabytes(memory.max_bytes) if memory.max_bytes else "none",
+        "streams": _megabytes(memory.streams_bytes),
+        "streams once trimming keeps up": steady,
+        "events published per second": f"{memory.events_per_second:,.1f}",
+        "bytes of memory per event": f"{memory.bytes_per_event:,.0f}",
+        "full": memory.outlook if memory.full_in_seconds is None else _duration(memory.full_in_seconds),
+    }.items():
+        table.add_row(label, value)
+    return table
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:,.1f} MB"
+
+
+def _duration(seconds: int) -> str:
+    if not seconds:
+        return "now"
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"in {hours // 24} days {hours % 24} h" if hours >= 48 else f"in {hours} h {minutes} min"
 
 
 def _consumers(status: PartitionStatus) -> Table:

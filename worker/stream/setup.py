@@ -93,19 +93,20 @@ def _acknowledged_through(link: Link, keys: Keys, event_type: str) -> str:
 def check_server(link: Link) -> list[str]:
     """Look at the server's settings; returns warnings. Raises ServerRefused for a policy that deletes streams."""
     try:
-        info = _info(link.call("INFO", "memory")) | _info(link.call("INFO", "persistence"))
+        facts = info(link, "memory") | info(link, "persistence")
     except Refused as error:
         return [f"eviction policy and appendonly could not be checked: {error}"]
-    policy = info.get("maxmemory_policy", "noeviction")
+    policy = facts.get("maxmemory_policy", "noeviction")
     if policy.startswith("allkeys-"):
         message = f"eviction policy {policy} deletes whole streams; expected noeviction or a volatile-* policy"
         raise ServerRefused(message)
-    if info.get("aof_enabled") == "0":
+    if facts.get("aof_enabled") == "0":
         return ["appendonly is off: a crash of the server loses what it had not saved"]
     return []
 
 
-def _info(reply: bytes) -> dict[str, str]:
-    """Parse a section of INFO."""
+def info(link: Link, section: str) -> dict[str, str]:
+    """Return a section of INFO."""
+    reply: bytes = link.call("INFO", section)
     lines = (line.partition(":") for line in reply.decode("utf-8", "replace").splitlines())
     return {name: value for name, colon, value in lines if colon}
