@@ -1,7 +1,11 @@
 """Replay into a directory, on a real Valkey: the same rows and bytes on any day, nothing touched on the server."""
 
 import json
+import os
+import pty
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ from schemas.events import TAGS, TYPES
 from tests.support.events import make_event
 from tests.support.files import check_manifest, data_files, recipients_in, rows_of
 from tests.support.replay import INI, KEYS, Lab, digests, sorted_rows
-from tests.support.servers import RealValkey
+from tests.support.servers import RealValkey, wait_until
 from worker.errors import ExitCode
 from worker.manifest import manifest_path
 from worker.naming import Stamp
@@ -63,6 +67,7 @@ def test_a_replayed_file_is_sealed_like_a_workers_and_named_after_its_first_entr
     manifest = check_manifest(file)
     assert (manifest.first_id, manifest.last_id, manifest.opened_ms) == (entry, entry, 1795373309671)
     assert (manifest.writer, manifest.reason, manifest.directory) == ("replay", "replay", "")
+    assert (manifest.format, manifest.separator, manifest.timezone) == ("tsv", "\t", "Europe/Berlin")
     assert [row["rcpt"] for row in rows_of(file)] == ["deferred2.0@example.com"]
     assert sorted(digests(lab.path / "out")) == [
         f"deferred/archive/{name}" for name in (file.name, file.name + ".json")
@@ -219,6 +224,38 @@ def test_what_workers_still_have_to_write_can_be_left_out(lab: Lab) -> None:
     together = recipients_in(lab.path / "out") + recipients_in(lab.path / "files")
     assert (len(together), set(together.values())) == (105, {1})
     assert lab.replay("--acknowledged", into="all")["rows"] == 105
+
+
+def test_a_replay_that_was_killed_can_be_run_again(lab: Lab) -> None:
+    lab.configure(INI.replace("0.003", "0.1"))
+    for _ in range(10):
+        lab.publisher.publish_some(3, per_batch=1000)
+    lab.replay(into="whole")
+    command = [sys.executable, "-m", "worker", "replay", "--config", str(lab.ini), "--redis", lab.valkey.url]
+    process = subprocess.Popen([*command, "--from", "-", "--into", "out"], cwd=lab.path)
+    wait_until(lambda: bool(list((lab.path / "out").rglob("d.*.tsv"))), "a file")
+    process.kill()
+    process.wait()
+    before = {name: digest for name, digest in digests(lab.path / "out").items() if "/." not in name}
+    assert before.items() <= digests(lab.path / "whole").items()
+    lab.replay()
+    assert digests(lab.path / "out") == digests(lab.path / "whole")
+
+
+def test_a_terminal_shows_how_far_it_is(lab: Lab) -> None:
+    lab.publisher.publish_some(30)
+    terminal, stderr = pty.openpty()
+    command = [sys.executable, "-m", "worker", "replay", "--config", str(lab.ini), "--redis", lab.valkey.url]
+    done = subprocess.run(
+        [*command, "--from", "-", "--into", "out"], cwd=lab.path, stderr=stderr, stdout=subprocess.PIPE, check=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(stderr)
+    shown = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert "replaying" in shown
+    assert "30 events" in shown
+    assert b"30 events, 30 rows in" in done.stdout
 
 
 @pytest.mark.parametrize("inside", ["", "/delivered", "/some/where"])

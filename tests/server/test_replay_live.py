@@ -1,6 +1,10 @@
 """The live group put back, on a real Valkey: what was written comes once more, what was pending once, as all else."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -219,6 +223,22 @@ def test_a_key_of_the_wrong_kind_stops_it_before_anything_is_written(lab: Live, 
         with pytest.raises(StreamUnavailable, match="WRONG"):
             rewinding.run(found)
     assert [lab.client.xinfo_groups(stream) for stream in KEYS.streams.values()] == before_it
+
+
+@pytest.mark.parametrize(("answer", "again"), [(b"n\n", 0), (b"y\n", 6)])
+def test_it_says_how_much_is_written_again_and_asks(lab: Live, answer: bytes, again: int) -> None:
+    lab.publisher.publish_some(6)
+    lab.work(6)
+    terminal, stdin = pty.openpty()
+    os.write(terminal, answer)
+    command = [sys.executable, "-m", "worker", "replay", "--live", "--from", "-", "--redis", lab.valkey.url]
+    done = subprocess.run(command, cwd=lab.path, stdin=stdin, capture_output=True, text=True, timeout=60, check=False)
+    os.close(terminal)
+    os.close(stdin)
+    assert "Workers will write 6 events again (delivered 2, deferred 2, bounce 2)" in done.stderr
+    assert "Their rows will stand twice" in done.stderr
+    assert done.returncode == (0 if again else 1)
+    assert sum(lab.replayed().values()) == again
 
 
 def test_where_nobody_can_be_asked_it_needs_yes(lab: Live) -> None:

@@ -170,7 +170,7 @@ class Output:
             columns=self._rows.columns, opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
             first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms, writer=self._writer.consumer,
             directory=self._writer.directory, reason=REASON, version=self._writer.version,
-            format=self._writer.format, separator=self._writer.separator,
+            format=self._writer.format, separator=self._writer.separator, timezone=self._writer.timezone,
         )  # fmt: skip
 
     def abandon(self) -> None:
