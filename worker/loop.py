@@ -262,7 +262,7 @@ class Worker:
             raise NameHeld(f"consumer name is held by a live worker in directory {holder}")
         registration = self._stream.register(self._directory.id, renew=self._record is not None)
         if self._record is not None:
-            self._stream.forgive()
+            self._reader.survived()
         plan = recovery.plan(self._record, registration.record)
         record = plan.record
         if plan.restore:

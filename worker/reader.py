@@ -13,8 +13,10 @@ from worker.stream import Entries, Pending, Stream
 
 _log = logging.getLogger(__name__)
 
-_ALONE_AFTER = 3  # deliveries
-_ASIDE_AFTER = 5
+# Whoever dies with several entries in hand does not tell which one it was: those deliveries only make an entry
+# suspected. From then on it is read alone, so every further one that counts is a death with nothing else in hand.
+_SUSPECTED_FROM = 3  # deliveries
+_LONE_DEATHS = 5
 _REMEMBERED_BYTES = 1_000_000  # what is kept alive is memory that is cold when it comes round again
 
 
@@ -33,6 +35,7 @@ class Reader:
         self._monotonic = monotonic
         self._look_at = 0.0
         self._written = Written(_REMEMBERED_BYTES)
+        self._alone: Pending | None = None  # the last one that was asked for
         self._known: Known = {}  # entries with rows that a server which forgot may deliver again
 
     def next_batch(self, *, wait: bool) -> Batch | None:
@@ -80,30 +83,41 @@ class Reader:
         """Write no second row for what the server forgot: it may deliver the last batches again (step 10)."""
         self._known = self._written.recall()
 
+    def survived(self) -> None:
+        """Tell the server, after a recovery, that this process lives: what it had in hand did not kill it.
+
+        Raises Fenced.
+        """
+        self._stream.forgive(_SUSPECTED_FROM, self._alone)
+        self._alone = None
+
     def _own_pending(self) -> Batch | None:
         """Read own entries that are not acknowledged; one that may have killed its readers comes alone, or not at all.
 
-        Deliveries count deaths: a recovery of this process sets the counts back (`Stream.forgive`).
+        Their counts of deliveries, on the server, are counts of deaths: `survived` sets back the others.
         """
         while pending := self._stream.pending(self._size.entries):
-            suspects = [
-                (event_type, entry)
-                for event_type, entries in pending.items()
-                for entry in entries
-                if entry.deliveries >= _ALONE_AFTER
-            ]
+            suspects = [entry for entry in pending if entry.deliveries >= _SUSPECTED_FROM]
             if not suspects:
                 return self.render(self._stream.read_pending(self._size.entries), pending=True)
-            event_type, entry = suspects[0]
-            if entry.deliveries >= _ASIDE_AFTER:
-                self._set_aside(event_type, entry)
-            elif entries := self._stream.read_alone(event_type, entry.id):
-                return self.render(entries, pending=True)
+            if suspects[0].deliveries >= _SUSPECTED_FROM + _LONE_DEATHS:
+                self._set_aside(suspects[0])
+            elif batch := self._read_alone(suspects[0]):
+                return batch
         return None
 
-    def _set_aside(self, event_type: str, entry: Pending) -> None:
-        self._stream.set_aside(event_type, entry.id, f"not decoded: delivered {entry.deliveries} times")
-        event(_log, "entry.set_aside", logging.ERROR, type=event_type, id=entry.id.decode(), of=entry.deliveries)
+    def _read_alone(self, suspect: Pending) -> Batch | None:
+        self._alone = suspect  # before it is asked for: the reply may be lost
+        entries = self._stream.read_alone(suspect.event_type, suspect.id)
+        if not entries:
+            self._alone = None
+        return self.render(entries, pending=True)
+
+    def _set_aside(self, suspect: Pending) -> None:
+        deaths = suspect.deliveries
+        error = f"not decoded: {deaths} readers died, {deaths - _SUSPECTED_FROM} of them with nothing else in hand"
+        self._stream.set_aside(suspect.event_type, suspect.id, error)
+        event(_log, "entry.set_aside", logging.ERROR, type=suspect.event_type, id=suspect.id.decode(), deaths=deaths)
 
     def _is_time_to_look(self) -> bool:
         """Tell whether it is time to look for what dead workers left; a busy stream does not put it off."""

@@ -62,7 +62,7 @@ def _lose_next_commit(simulation: Simulation, number: int) -> None:
 def test_a_recovery_does_not_take_back_what_another_took_over_meanwhile(two: Simulation) -> None:
     two.publish(1)
     _lose_next_commit(two, 0)
-    two.step_to(0, "reclaim")  # registered again; it has seen its pending entry
+    two.step_to(0, "forgive")  # registered again; it has seen its pending entry
     two.lapse(0)  # and stalls
     two.step_to(1, "commit")  # the other has taken the entry over and appended its row
     two.step(0, 30)  # fenced; it recovers
@@ -73,7 +73,7 @@ def test_a_recovery_does_not_take_back_what_another_took_over_meanwhile(two: Sim
 def test_a_claim_that_arrives_late_takes_nothing_from_who_took_it_over(two: Simulation) -> None:
     two.publish(1)
     _lose_next_commit(two, 0)
-    two.step_to(0, "reclaim")
+    two.step_to(0, "forgive")
     two.break_next(0, "late")
     two.step(0, 1)
     two.lapse(0)
@@ -93,7 +93,7 @@ def test_an_entry_read_alone_is_not_taken_back_from_who_took_it_over(two: Simula
         two.start(0)
         two.step_to(0, "commit a")
         two.step(0, 2)  # new files
-        two.step_to(0, "reclaim" if death == 2 else "commit")
+        two.step_to(0, "read_alone" if death == 2 else "commit")
     two.lapse(0)
     two.step_to(1, "commit")
     two.step(0, 30)  # fenced; it recovers

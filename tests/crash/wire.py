@@ -19,7 +19,7 @@ from worker.stream.script import Script
 #: Requests at which a process can be interrupted; the others only set up what is there already.
 OPERATIONS = {"EVALSHA", "XREADGROUP", "XPENDING", "XCLAIM", "EXISTS", "PEXPIRE", "SET", "DEL", "HGET", "HINCRBY"}
 
-NAMES = ("register", "commit", "reclaim", "set_aside", "take_over", "seize", "forget", "retire")
+NAMES = ("register", "commit", "read_alone", "forgive", "set_aside", "take_over", "seize", "forget", "retire")
 SCRIPTS = {Script(name).sha: name for name in NAMES}
 
 

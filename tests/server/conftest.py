@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.fleet import Fleet
 from tests.support.servers import RealValkey
 
 
@@ -12,3 +13,11 @@ from tests.support.servers import RealValkey
 def valkey(tmp_path: Path) -> Iterator[RealValkey]:
     with RealValkey(tmp_path / "valkey") as server:
         yield server
+
+
+@pytest.fixture
+def fleet(valkey: RealValkey, tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(valkey, tmp_path / "files")
+    yield made
+    for worker in made.workers:
+        worker.release()

@@ -1,96 +1,19 @@
 """Several workers on a real server: what the dead and the stalled leave is brought to its end by the others, once."""
 
-from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.events import encode, make_event, recipients_of
-from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
-from tests.support.publisher import Publisher
-from tests.support.servers import RealValkey
-from tests.support.workers import PARTITION, HandClock, changed, drain, make_worker, settings
+from tests.server.fleet import KEYS, Fleet, Killed
+from tests.support.files import check_manifest, data_files, rows_of, sealed_files
+from tests.support.workers import changed, drain, make_worker, settings
 from worker.chores import Chores
 from worker.errors import NameTaken, StreamUnavailable
 from worker.files import Files
-from worker.loop import RECOVERABLE, Worker
-from worker.stream.keys import Keys
+from worker.loop import Worker
 from worker.stream.link import Link, connector
 from worker.stream.retirement import RETIRED, retire_on
 from worker.stream.stream import Stream
-
-KEYS = Keys.of(PARTITION)
-
-
-class Killed(BaseException):
-    """The process died here."""
-
-
-class Fleet:
-    """Workers in this process, in one directory unless another is given."""
-
-    def __init__(self, valkey: RealValkey, path: Path) -> None:
-        self.url = valkey.url
-        self.path = path
-        self.client: Any = valkey.client()
-        self.publisher = Publisher(self.client, PARTITION)
-        self.clock = HandClock()
-        self.workers: list[Worker] = []
-
-    def worker(self, name: str, path: Path | None = None, **stream: object) -> Worker:
-        configured = changed(settings(path or self.path, name=name), "stream", **stream)
-        worker = make_worker(configured, None, self.clock, url=self.url)
-        self.workers.append(worker)
-        assert worker.recover()
-        return worker
-
-    def die(self, worker: Worker) -> None:
-        """End a worker as SIGKILL does, long enough ago for its lease to be gone."""
-        worker.release()
-        self.lapse(worker)
-
-    def lapse(self, worker: Worker) -> None:
-        """Let the lease of a worker run out, as a stall does."""
-        self.client.delete(KEYS.lease(worker._stream._consumer))
-        self.clock.now += 60
-
-    def work(self, worker: Worker) -> None:
-        """Step until nothing is unread or pending, recovering as `run` does."""
-        for _ in range(2000):
-            if worker._in_hand is None and not self.left():
-                return
-            try:
-                worker.step()
-            except RECOVERABLE as error:
-                worker.recover(error)
-        raise AssertionError("not drained")
-
-    def left(self) -> int:
-        """Return how many entries are unread or pending."""
-        left = 0
-        for key in KEYS.streams.values():
-            [group] = self.client.xinfo_groups(key)
-            left += group["pending"] + (group["lag"] or 0)
-        return left
-
-    def check(self, *paths: Path) -> None:
-        """Compare all files with what was published."""
-        published = [event for events in self.publisher.published.values() for event in events]
-        found: Counter[str] = sum((recipients_in(path) for path in paths or (self.path,)), Counter())
-        assert found == Counter(recipients_of(published))
-
-    def owned(self) -> list[Path]:
-        return [file for event_type in KEYS.streams for file in data_files(self.path, event_type)]
-
-
-@pytest.fixture
-def fleet(valkey: RealValkey, tmp_path: Path) -> Iterator[Fleet]:
-    made = Fleet(valkey, tmp_path / "files")
-    yield made
-    for worker in made.workers:
-        worker.release()
 
 
 def die_in(worker: Worker, owner: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,60 +196,6 @@ def test_trap_13_a_consumer_with_files_or_pending_entries_is_not_retired(fleet: 
     assert not fleet.client.hexists(KEYS.owners, "dead")
     assert fleet.client.get(KEYS.epoch) >= epoch
     link.close()
-
-
-def test_an_entry_that_killed_its_readers_comes_alone_and_then_not_at_all(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fleet.publisher.publish_some(6)
-    poison = fleet.client.xadd(KEYS.streams["bounce"], {"events": encode([make_event("bounce", 99)]), "n": 1, "at": 3})
-    fleet.publisher.publish_some(3)
-    append = Files.append
-    alone = []
-
-    def killed_by_poison(self: Files, batch: Any) -> Any:
-        if "bounce" in batch.parts and poison in batch.parts["bounce"].ids:
-            alone.append(sum(len(part.ids) for part in batch.parts.values()) == 1)
-            raise Killed
-        return append(self, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Files, "append", killed_by_poison)
-        for _ in range(8):
-            worker = fleet.worker("worker-1")
-            try:
-                fleet.work(worker)
-            except Killed:
-                fleet.die(worker)
-                continue
-            break
-        else:
-            pytest.fail("the poison was never set aside")
-    fleet.check()
-    [letter] = fleet.client.xrange(KEYS.dead)
-    assert letter[1][b"id"] == poison
-    assert b"delivered 5 times" in letter[1][b"error"]
-    assert b"bounce99" in letter[1][b"bytes"]
-    assert alone[-2:] == [True, True]
-
-
-def test_failures_of_the_disk_do_not_count_as_deaths(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worker.errors import DiskTrouble  # noqa: PLC0415
-
-    worker = fleet.worker("worker-1")
-    fleet.publisher.publish_some(9)
-    append = Files.append
-    failures = [DiskTrouble("No space left on device")] * 12
-
-    def fail(self: Files, batch: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return append(self, batch)
-
-    monkeypatch.setattr(Files, "append", fail)
-    fleet.work(worker)
-    fleet.check()
-    assert fleet.client.xlen(KEYS.dead) == 0
 
 
 def test_trap_20_a_live_holder_of_the_name_in_another_directory_is_waited_for(fleet: Fleet) -> None:

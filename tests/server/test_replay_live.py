@@ -186,7 +186,7 @@ def test_a_worker_that_only_stalled_cannot_commit_what_is_delivered_again(lab: L
     stalled.send_commit(Record(batch=1), {})
     with pytest.raises(Fenced):
         stalled.receive_commit()
-    assert stalled.pending(10) == {}
+    assert stalled.pending(10) == []
     assert stalled.register("its-directory", renew=True).record is None, "its directory must still be known"
     lab.work(6)
     assert Counter(count for name in TYPES for count in lab.counts(name)) == {1: 6}

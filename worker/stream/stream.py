@@ -27,7 +27,8 @@ from worker.stream.script import Script
 Entries = dict[str, list[RawEntry]]
 
 
-_register, _commit, _reclaim, _set_aside = (Script(name) for name in ("register", "commit", "reclaim", "set_aside"))
+_register, _commit = Script("register"), Script("commit")
+_read_alone, _forgive, _set_aside = Script("read_alone"), Script("forgive"), Script("set_aside")
 
 
 class Registration(NamedTuple):
@@ -40,6 +41,7 @@ class Registration(NamedTuple):
 class Pending(NamedTuple):
     """An entry that was delivered and is not acknowledged."""
 
+    event_type: str
     id: bytes
     deliveries: int
 
@@ -68,7 +70,7 @@ class Stream:
         """Connect, load the scripts, and make every key that a script names exist."""
         self._registered = None
         self._link.open()
-        for script in (_register, _commit, _reclaim, _set_aside, *fleet.SCRIPTS):
+        for script in (_register, _commit, _read_alone, _forgive, _set_aside, *fleet.SCRIPTS):
             self._link.call("SCRIPT", "LOAD", script.source)
         setup.set_up(self._link, self.keys, self._wanted)
 
@@ -113,13 +115,12 @@ class Stream:
         wait = ("BLOCK", self._settings.block_ms) if block else ()
         self._request(count, wait, [">"] * len(TYPES))
 
-    def pending(self, count: int) -> dict[str, list[Pending]]:
+    def pending(self, count: int) -> list[Pending]:
         """Return own entries that are not acknowledged, the oldest of each stream, with their delivery counts."""
-        found: dict[str, list[Pending]] = {}
+        found: list[Pending] = []
         for event_type, key in self.keys.streams.items():
             page = self._link.call("XPENDING", key, GROUP, "-", "+", count, self._consumer)
-            if page:
-                found[event_type] = [Pending(entry_id, deliveries) for entry_id, _, _, deliveries in page]
+            found += (Pending(event_type, entry_id, deliveries) for entry_id, _, _, deliveries in page)
         return found
 
     def read_pending(self, count: int) -> Entries:
@@ -132,8 +133,14 @@ class Stream:
 
         Nothing is returned where it is not own any more.
         """
-        entries = self._reclaim(event_type, entry_id)
-        return {event_type: entries} if entries else {}
+        directory, epoch = self._identity()
+        reply = self._link.call(
+            "EVALSHA", _read_alone.sha, 3, self.keys.owners, self.keys.ledger, self.keys.streams[event_type],
+            self._consumer, directory, epoch, GROUP, event_type, entry_id,
+        )  # fmt: skip
+        if reply[0] != b"OK":
+            raise Fenced
+        return {event_type: reply[1]} if reply[1] else {}
 
     def set_aside(self, event_type: str, entry_id: bytes, error: str) -> None:
         """Make an own entry a dead letter without reading it. Raises Fenced."""
@@ -146,22 +153,21 @@ class Stream:
         if reply != b"OK":
             raise Fenced
 
-    def forgive(self) -> None:
-        """Set the delivery counts of own pending entries back to one: not they failed. Raises Fenced."""
-        for event_type in TYPES:
-            self._reclaim(event_type, b"")
+    def forgive(self, suspected_from: int, alone: Pending | None) -> None:
+        """Set back the delivery counts of own pending entries: this process lives. Raises Fenced.
 
-    def _reclaim(self, event_type: str, entry_id: bytes) -> list[RawEntry]:
-        """Claim own entries again, behind the fence: what was taken over meanwhile is not taken back."""
+        Those that are suspected already keep theirs, except for the delivery of the one that it has read alone.
+        """
         directory, epoch = self._identity()
-        reply = self._link.call(
-            "EVALSHA", _reclaim.sha, 3, self.keys.owners, self.keys.ledger, self.keys.streams[event_type],
-            self._consumer, directory, epoch, GROUP, event_type, fleet.TAKE_OVER_AT_MOST, entry_id,
-        )  # fmt: skip
-        if reply[0] != b"OK":
-            raise Fenced
-        entries: list[RawEntry] = reply[1] if entry_id else []
-        return entries
+        for event_type in TYPES:
+            survived = alone.id if alone and alone.event_type == event_type else b""
+            reply = self._link.call(
+                "EVALSHA", _forgive.sha, 3, self.keys.owners, self.keys.ledger, self.keys.streams[event_type],
+                self._consumer, directory, epoch, GROUP, event_type, fleet.TAKE_OVER_AT_MOST, suspected_from,
+                survived,
+            )  # fmt: skip
+            if reply != b"OK":
+                raise Fenced
 
     def take_over(self) -> list[Taken]:
         """Take the pending entries of consumers whose lease is gone. Raises Fenced."""
