@@ -1,60 +1,94 @@
 'use strict'
 
-// node bench/hook.js [calls]: time that one hook call takes from the event loop, beside a bare client.xAdd of the same event
-// and beside JSON.stringify of it alone. Calls come in groups of 20, as replies of several connections do; between two
-// groups the loop turns.
+// node bench/hook.js [calls]: time that one call takes from the event loop: of the plugin's hook, of the hook of the plugin
+// that it replaces, of a bare client.xAdd. Calls come in groups of 20, as replies of several connections do; between two
+// groups the loop turns. The subjects take turns, 1000 calls each, so that what else the machine does meets all alike.
 
 const { setImmediate: turn } = require('node:timers/promises')
 
-const { build, HEAD } = require('../lib/event')
+const { build, complete } = require('../lib/event')
 const { Valkey } = require('../test/support/valkey')
+const { loadOldPlugin } = require('./old_plugin')
 const { delivery, figures, loadPlugin } = require('./support')
 
 const CALLS = Number(process.argv[2] ?? 100_000)
+const ROUND = 1000
+const WARM_UP_ROUNDS = 20
 const GROUP = 20
 
-async function measure(name, call) {
-  const calls = Array.from({ length: 2000 }, (_, i) => delivery(i))
-  for (let i = 0; i < 20_000; i++) {
-    call(calls[i % calls.length])
-    if (i % GROUP === 0) await turn()
+class Subject {
+  #call
+  #times = []
+  #cpu = 0
+
+  /** prepare(i): arguments of the i-th call; call(arguments): what is measured. */
+  constructor(name, prepare, call) {
+    this.name = name
+    this.prepare = prepare
+    this.#call = call
   }
-  const times = new Float64Array(CALLS)
-  const cpu = process.cpuUsage()
-  for (let i = 0; i < CALLS; i++) {
-    const begin = process.hrtime.bigint()
-    call(calls[i % calls.length])
-    times[i] = Number(process.hrtime.bigint() - begin)
-    if (i % GROUP === 0) await turn()
+
+  async round(warm) {
+    const calls = Array.from({ length: ROUND }, (_, i) => this.prepare(i))
+    const cpu = process.cpuUsage()
+    for (let i = 0; i < ROUND; i++) {
+      const begin = process.hrtime.bigint()
+      this.#call(calls[i])
+      const end = process.hrtime.bigint()
+      if (warm) this.#times.push(Number(end - begin))
+      if (i % GROUP === GROUP - 1) await turn()
+    }
+    const { user, system } = process.cpuUsage(cpu)
+    if (warm) this.#cpu += user + system
   }
-  const { user, system } = process.cpuUsage(cpu)
-  console.log(
-    `${name.padEnd(28)} ${figures(times)}   CPU ${((user + system) / CALLS).toFixed(1)} us/event, all of the process`,
-  )
+
+  toString() {
+    const cpu = (this.#cpu / this.#times.length).toFixed(1).padStart(5)
+    return `${this.name.padEnd(26)} ${figures(this.#times)}   CPU of the process ${cpu} us/call`
+  }
 }
 
 async function main() {
   const valkey = await Valkey.start()
   const { plugin, remove } = loadPlugin(valkey.port)
+  const old = await loadOldPlugin()
   const client = await valkey.client()
+  const context = { now: Date.now(), node: 'mx1' }
   let pending = 0
   const next = () => pending--
-  await measure('hook delivered', ([hmail, params]) => {
-    pending++
-    plugin.account_delivered(next, hmail, params)
-  })
-  while (pending > 0) await turn()
+  const json = (i) => `[${complete('delivered', `p:1:${i}`, build.delivered(...delivery(i), context))}]`
+  const idle = async () => {
+    while (pending > 0) await turn()
+  }
+  const subjects = [
+    new Subject('hook', delivery, ([hmail, params]) => {
+      pending++
+      plugin.account_delivered(next, hmail, params)
+    }),
+    new Subject("old plugin's hook", delivery, ([hmail, params]) =>
+      old.plugin.delivered(() => {}, hmail, params),
+    ),
+    new Subject('bare client.xAdd', json, (events) => {
+      pending++
+      client.xAdd('bare', '*', { events, n: '1' }).then(next, next)
+    }),
+    new Subject('building the event alone', delivery, ([hmail, params]) =>
+      build.delivered(hmail, params, context),
+    ),
+    new Subject('the clock alone', delivery, () => {}),
+  ]
+  for (let round = 0; round < WARM_UP_ROUNDS + CALLS / ROUND; round++) {
+    for (const subject of subjects) {
+      await subject.round(round >= WARM_UP_ROUNDS)
+      await idle()
+    }
+  }
+  for (const subject of subjects) console.log(String(subject))
   console.log('counters', JSON.stringify(plugin.accounting.counters.figures()))
-  const context = { now: Date.now(), node: 'mx1' }
-  let index = 0
-  await measure('bare client.xAdd', ([hmail, params]) => {
-    const events = `[${HEAD.delivered}p:1:${index++}",${build.delivered(hmail, params, context)}]`
-    client.xAdd('bare', '*', { events, n: '1' }).catch(() => {})
-  })
-  await measure('building the event alone', ([hmail, params]) => build.delivered(hmail, params, context))
   await plugin.shutdown()
   client.destroy()
   await valkey.stop()
+  old.remove()
   remove()
 }
 

@@ -23,28 +23,26 @@ function loadPlugin(port, ini = '') {
   return { plugin, remove: () => rmSync(dir, { recursive: true, force: true }) }
 }
 
-function address(original) {
-  return { original, address: original.slice(1, -1), user: 'x', host: 'y' }
+/** As Haraka has it after it read the queue file: every text a flat string of its own. */
+function todo(i) {
+  const address = (text) => ({ original: `<${text}>`, address: text, user: 'x', host: 'y' })
+  const text = JSON.stringify({
+    queue_time: Date.now() - 1000 - (i % 1000),
+    domain: 'example.com',
+    uuid: `9477D19A-46D2-4C56-8C5A-${String(i).padStart(12, '0')}.1.1`,
+    mail_from: address('bounces@sender.example'),
+    rcpt_to: [address(`recipient.${i}@example.com`)],
+    notes: { accounting_stream: { helo: 'client.sender.example', custom: { 'x-campaign': 'spring-sale' } } },
+  })
+  return JSON.parse(text)
 }
 
 /** Arguments of a `delivered` hook call; every message is another. */
 function delivery(i) {
-  const rcpt = address(`<recipient.${i}@example.com>`)
-  const hmail = {
-    num_failures: 0,
-    todo: {
-      queue_time: Date.now() - 1000,
-      domain: 'example.com',
-      uuid: `9477D19A-46D2-4C56-8C5A-${String(i).padStart(12, '0')}.1.1`,
-      mail_from: address('<bounces@sender.example>'),
-      rcpt_to: [rcpt],
-      notes: {
-        accounting_stream: { helo: 'client.sender.example', custom: { 'x-campaign': 'spring-sale' } },
-      },
-    },
-  }
-  const response = `Ok: queued as 4F${i}A7`
-  return [hmail, ['mx1.example.com', '192.0.2.25', response, 1.1, 25, 'SMTP', [rcpt], true, false]]
+  const read = todo(i)
+  const hmail = { num_failures: 0, notes: read.notes, todo: read }
+  const response = ['Ok: queued as', `4F${i}A7`].join(' ')
+  return [hmail, ['mx1.example.com', '192.0.2.25', response, 1.1, 25, 'SMTP', read.rcpt_to, true, false]]
 }
 
 function quantile(sorted, q) {

@@ -3,7 +3,7 @@
 // A batch: the unit of publishing, of spooling and of sending again. Immutable once it is formed: the same producer, number
 // and bytes however often it is sent, so that the server can tell a copy (publish.lua).
 
-const { HEAD } = require('./event')
+const { complete } = require('./event')
 const { TYPES } = require('./keys')
 
 class Batch {
@@ -29,15 +29,14 @@ class Batch {
 /** Form a batch of events [{type, body}]; here each gets its id: producer, number of the batch, index in it. */
 function form(producer, seq, events) {
   const id = `${producer}:${seq}:`
-  const pieces = { delivered: [], deferred: [], bounce: [] }
+  const lists = { delivered: '', deferred: '', bounce: '' }
+  const counts = { delivered: 0, deferred: 0, bounce: 0 }
   for (let index = 0; index < events.length; index++) {
     const { type, body } = events[index]
-    pieces[type].push(HEAD[type], id, index, '",', body, ',')
+    lists[type] += (counts[type]++ > 0 ? ',' : '[') + complete(type, id + index, body)
   }
-  const parts = TYPES.filter((type) => pieces[type].length > 0).map((type) => {
-    const list = pieces[type]
-    list[list.length - 1] = ']'
-    return { type, count: list.length / 6, json: Buffer.from(`[${list.join('')}`) }
+  const parts = TYPES.filter((type) => counts[type] > 0).map((type) => {
+    return { type, count: counts[type], json: Buffer.from(`${lists[type]}]`) }
   })
   return new Batch(producer, seq, parts)
 }

@@ -12,8 +12,11 @@ const scratch = new Uint8Array(MAX_BYTES)
 // eslint-disable-next-line no-control-regex
 const NEEDS_ESCAPE = /[\u0000-\u001f"\\\ud800-\udfff]/
 
-function needsEscape(text) {
-  return NEEDS_ESCAPE.test(text)
+/** Whether it can stand between quotes as it is, like nearly every value. */
+function isUsual(value) {
+  return (
+    typeof value === 'string' && value.length * 3 <= MAX_BYTES && value !== '' && !NEEDS_ESCAPE.test(value)
+  )
 }
 
 /** The value as a string, the longest beginning of it that fits into MAX_BYTES of UTF-8, never half a character. */
@@ -30,4 +33,4 @@ function plain(value) {
   return bounded(value).toWellFormed()
 }
 
-module.exports = { MAX_BYTES, bounded, needsEscape, plain }
+module.exports = { MAX_BYTES, bounded, isUsual, plain }

@@ -3,7 +3,7 @@
 const assert = require('node:assert/strict')
 const { describe, test } = require('node:test')
 
-const { HEAD, NOTES, build } = require('../lib/event')
+const { NOTES, build, complete } = require('../lib/event')
 const { MAX_BYTES } = require('../lib/text')
 
 const NOW = 1795373309810
@@ -30,7 +30,7 @@ function item(changes = {}, todo = {}) {
 
 function made(type, hmail, params, context = {}) {
   const body = build[type](hmail, params, { now: NOW, node: 'mx1', ...context })
-  return body === undefined ? undefined : JSON.parse(`${HEAD[type]}id",${body}`)
+  return body === undefined ? undefined : JSON.parse(complete(type, 'id', body))
 }
 
 const delivered = (hmail, params = {}, context) => {

@@ -18,7 +18,7 @@ function batch(seq, events = 3, size = 100) {
   return form(
     'p-1',
     seq,
-    Array.from({ length: events }, (_, i) => ({ type: types[i % 3], body: `"x":"${'é'.repeat(size)}"}` })),
+    Array.from({ length: events }, (_, i) => ({ type: types[i % 3], body: `"x":"${'é'.repeat(size)}"` })),
   )
 }
 

@@ -38,7 +38,7 @@ function start(port, dir, options = {}) {
   let count = 0
   const one = (type = 'delivered', job = 'JOB.1') =>
     new Promise((resolve) => {
-      const body = `"timeLogged":${Date.now()},"jobId":"${job}","rcpts":[{"rcpt":"r${count++}@a.test"}]}`
+      const body = `"timeLogged":${Date.now()},"jobId":"${job}","rcpts":[{"rcpt":"r${count++}@a.test"}]`
       accounting.add(type, body, job, resolve)
     })
   const add = (n, type) => Promise.all(Array.from({ length: n }, () => one(type)))
