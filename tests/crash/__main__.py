@@ -1,38 +1,64 @@
-"""`python -m tests.crash`: many histories of several workers, or the table of deliberate breakages."""
+"""`python -m tests.crash`: many histories of several workers."""
 
 import argparse
+import gc
+import multiprocessing
+import os
 import random
 import sys
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from tests.crash.history import History, draw, run, shrink
 from tests.crash.simulation import quiet
 
 _ALIKE = 25  # characters of an error that tell one kind from another
+_CHUNK = 20  # histories that a process takes at once
 
 
 def main() -> int:
     """Run histories until one fails; shrink it and show it."""
     arguments = _arguments()
-    quiet()
-    began, first = time.perf_counter(), arguments.seed
-    for number in range(first, first + arguments.histories):
-        history = draw(random.Random(number), forgetful=arguments.forgetful)
-        if error := failure(history):
-            say(f"seed {number}: {error}\nshrinking")
-            _show(shrink(history, partial(_fails_alike, error)))
-            return 1
-        if (number - first) % 100 == 99:
-            say(f"{number - first + 1} histories, {time.perf_counter() - began:.0f} s")
+    seeds = range(arguments.seed, arguments.seed + arguments.histories)
+    began = time.perf_counter()
+    with _failures(seeds, jobs=arguments.jobs, forgetful=arguments.forgetful) as failures:
+        for done, (seed, error) in enumerate(failures, 1):
+            if error:
+                say(f"seed {seed}: {error}\nshrinking")
+                history = draw(random.Random(seed), forgetful=arguments.forgetful)
+                _show(shrink(history, partial(_fails_alike, error)))
+                return 1
+            if done % 500 == 0:
+                say(f"{done} histories, {time.perf_counter() - began:.0f} s")
     say(f"{arguments.histories} histories passed in {time.perf_counter() - began:.0f} s")
     return 0
 
 
-def say(text: str) -> None:
+@contextmanager
+def _failures(seeds: range, *, jobs: int, forgetful: bool) -> Iterator[Iterator[tuple[int, str]]]:
+    """Give each seed with what is wrong in the end of its history, or nothing."""
+    with multiprocessing.Pool(jobs, prepare) as pool:
+        yield pool.imap_unordered(partial(_failure_of_seed, forgetful=forgetful), seeds, _CHUNK)
+
+
+def prepare() -> None:
+    """Get a process ready for many histories: no log, and cycles collected rarely."""
+    quiet()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
+
+
+def _failure_of_seed(seed: int, *, forgetful: bool) -> tuple[int, str]:
+    return seed, failure(draw(random.Random(seed), forgetful=forgetful))
+
+
+def say(*words: object) -> None:
     """Print a line at once."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 
 
@@ -41,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--forgetful", action="store_true", help="servers that lose the tail of their commands, too")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that share the histories")
     return parser.parse_args()
 
 
@@ -60,7 +87,7 @@ def _fails_alike(error: str, history: History) -> bool:
 
 def _show(history: History) -> None:
     """Print a history, and run it once more, saying what happens."""
-    say(str(history))
+    say(history)
     try:
         run(history, trace=say)
     except Exception:  # noqa: BLE001

@@ -31,6 +31,10 @@ class Disk:
     undo: dict[int, list[Callable[[], None]]] = field(default_factory=dict)  # by inode of the directory
     kept: int = 0
 
+    def __post_init__(self) -> None:
+        """Know its paths by how they begin: it is asked at each operation."""
+        self.prefix = str(self.root)
+
     def power_loss(self, chance: random.Random) -> None:
         """Take back a random part of what is not durable: the last changes of each directory and of each file."""
         for changes in self.undo.values():
@@ -105,7 +109,7 @@ class Kernel:
 
     def disk_of(self, path: Any) -> Disk | None:
         """Return the disk that a path is on."""
-        return next((disk for disk in self.disks if Path(path).is_relative_to(disk.root)), None)
+        return next((disk for disk in self.disks if os.fspath(path).startswith(disk.prefix)), None)
 
     def close_descriptors(self, process: object) -> None:
         """Close what a dead process had open, and so give up its locks."""

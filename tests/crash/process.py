@@ -13,15 +13,21 @@ class Process:
         self.name = name
         self.pid = pid
         self.fault: str | None = None  # what befalls its next request: "lost reply" or "late"
-        self.next = ""  # the operation before which it stands
+        self._next: object = ""
         self.done = False
         self.error: BaseException | None = None
         self._body = body
         self._dead = False
         self._budget = 0
-        self._go = threading.Semaphore(0)
-        self._back = threading.Semaphore(0)
+        self._go, self._back = threading.Lock(), threading.Lock()  # held until the other side hands the baton over
+        self._go.acquire()
+        self._back.acquire()
         threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def next(self) -> str:
+        """Return the operation before which it stands, in words."""
+        return str(self._next)
 
     def resume(self, operations: int) -> None:
         """Let it run for so many operations; it stops before the next one."""
@@ -36,9 +42,9 @@ class Process:
         self.resume(0)
         assert self.done
 
-    def tick(self, what: str) -> None:
+    def tick(self, what: object) -> None:
         """Be about to do an operation; raises Died where the process was killed."""
-        self.next = what
+        self._next = what
         while not self._dead and self._budget <= 0:
             self._hand_back()
         if self._dead:

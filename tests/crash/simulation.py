@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +21,9 @@ from tests.crash.process import Process
 from tests.crash.wire import Wire
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, changed, settings
-from worker import loop
+from worker import assembly, loop
 from worker.assembly import build_worker
+from worker.batch import Renderer
 from worker.errors import DiskTrouble, Locked, NameTaken, StreamUnavailable
 from worker.loop import Worker
 from worker.patience import Pauses
@@ -64,7 +66,7 @@ class SimulatedKernel(Kernel):
         if process := self._simulation.running:
             process.tick(what)
             self._simulation.now += 0.000_001
-            self._simulation.tell(f"{process.name}: {what}")
+            self._simulation.tell(process.name, what)
 
     def wait(self, what: str) -> None:
         if process := self._simulation.running:
@@ -82,13 +84,13 @@ class Simulation:
 
     def __init__(
         self, base: Path, patch: pytest.MonkeyPatch, slots: Sequence[Slot], *, batch_entries: int = 1,
-        max_size_bytes: int = 300, same_pids: bool = False, trace: Callable[[str], None] | None = None,
+        max_size_bytes: int = 300, same_pids: bool = False, trace: Callable[..., None] | None = None,
     ) -> None:  # fmt: skip
         self.now = 0.0
         self.running: Process | None = None
         self.slots = slots
         self._same_pids = same_pids
-        self.tell = trace or (lambda _: None)
+        self.tell = trace or (lambda *_: None)
         self.processes: dict[int, Process] = {}  # by number of the slot: the one that lives
         self.workers: dict[int, Worker] = {}
         self._pids = 1
@@ -106,6 +108,7 @@ class Simulation:
             self._settings.append(changed(mine, "stream", batch_entries=batch_entries))
         patch.setattr(time, "time", lambda: _START + self.now)
         patch.setattr(loop, "Schedule", Timers)
+        patch.setattr(assembly, "Renderer", lambda _: _renderer())  # pure, and long in the making
         self.wire = Wire(self.tell)
         install(self.kernel, patch)
         self.keys = Keys.of(PARTITION)
@@ -140,9 +143,9 @@ class Simulation:
             self.workers[number] = worker
             worker.run()
         except (Locked, NameTaken) as error:
-            self.tell(f"{process.name}: exits: {error}")
+            self.tell(process.name, "exits:", error)
         except DiskTrouble as error:  # two processes of one number make the directory's id: one has to start again
-            self.tell(f"{process.name}: exits: {error}")
+            self.tell(process.name, "exits:", error)
             if not self._same_pids:
                 raise
 
@@ -210,8 +213,8 @@ class Simulation:
             self.processes[number].fault = fault
 
     def publish(self, batches: int) -> None:
-        """Publish some entries."""
-        self.publisher.publish_some(batches)
+        """Publish some entries, those of different types at once."""
+        self.publisher.publish_at_once(batches)
         self.wire.forget_snapshot()
 
     def retire(self, number: int) -> None:
@@ -226,16 +229,16 @@ class Simulation:
         """Let the server restart without what it did since it was saved."""
         self.tail_was_lost |= self.wire.lose_tail()
 
-    def left(self) -> int:
-        """Return how many entries are unread or pending."""
-        left = 0
-        for key in self.keys.streams.values():
-            try:
-                groups = self.wire.client.xinfo_groups(key)
-            except redis.ResponseError:  # nobody has set the stream up
-                return 1
-            left += sum(group["pending"] + (group["lag"] or 0) for group in groups) if groups else 1
-        return left
+    def is_drained(self) -> bool:
+        """Tell whether no entry is unread or pending."""
+        return all(self._is_read(key) for key in self.keys.streams.values())
+
+    def _is_read(self, key: str) -> bool:
+        try:
+            groups = self.wire.client.xinfo_groups(key)
+        except redis.ResponseError:  # nobody has set the stream up
+            return False
+        return bool(groups) and not any(group["pending"] or group["lag"] for group in groups)
 
     def close(self) -> None:
         """End what still runs."""
@@ -244,6 +247,12 @@ class Simulation:
             process.kill()
             self.kernel.close_descriptors(process)
         self.running = None
+
+
+@cache
+def _renderer() -> Renderer:
+    """Return the one that all workers share."""
+    return Renderer(settings(Path("/")).rows)
 
 
 def quiet() -> None:

@@ -1,13 +1,14 @@
 """The server of the simulation: fakeredis behind connections that lose replies, and deliver requests late.
 
 Where fakeredis differs from a server, and what is done about it: a read with BLOCK would block the whole simulation,
-so BLOCK is left out: the read is one operation that finds what is there when it is let through, as a blocking one
-finds what is there when it ends. Time is the simulation's, by `time.time`. Scripts need no change.
+so BLOCK is left out: the read is one operation that finds what is there when it is let through, and one that finds
+nothing ends the worker's turn. Time is the simulation's, by `time.time`. Scripts need no change. Requests are handed
+to fakeredis as they are, not as bytes of the protocol, which would take as long again as most of them.
 """
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import fakeredis
 import redis
@@ -26,7 +27,7 @@ SCRIPTS = {Script(name).sha: name for name in NAMES}
 class Wire:
     """One server, the connections to it, and the requests that are still on their way to it."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[..., None]) -> None:
         self.server = FakeServer()
         self.client: Any = fakeredis.FakeRedis(server=self.server, protocol=2)
         self.tell = tell
@@ -48,14 +49,14 @@ class Wire:
             return
         name, requests = self.late[number % len(self.late)]
         request = requests.pop(0)
-        self.tell(f"late from {name}: {describe(request)}")
+        self.tell("late from", name, Words(request))
         self.late = [each for each in self.late if each[1]]
         raw = self.plain()
         raw.send_command(*request)
         try:
             raw.read_response()
         except redis.RedisError as error:
-            self.tell(f"  answered {error}")
+            self.tell("  answered", error)
         raw.disconnect()
 
     def save(self) -> None:
@@ -78,6 +79,13 @@ class Wire:
         return True
 
 
+class Reply(NamedTuple):
+    """What becomes of the reply to a request."""
+
+    arrives: bool = True
+    waits: bool = False  # the server would wait with it while there is nothing to read
+
+
 class SimulatedConnection(fakeredis.FakeRedisConnection):
     """A connection whose requests are operations, and meet the fault that the simulation has in store."""
 
@@ -87,36 +95,44 @@ class SimulatedConnection(fakeredis.FakeRedisConnection):
         self._process = process
         self._generation = wire.generation
         self._late: list[tuple[Any, ...]] | None = None
-        self._replies: list[bool] = []  # of the requests sent: whether the reply arrives
+        self._replies: list[Reply] = []  # of the requests sent
 
     def send_command(self, *args: Any, **kwargs: Any) -> None:
         request = _without_block(args)
         fault = None
         if counts := _can_be_interrupted(request):
-            self._process.tick(describe(request))
+            self._process.tick(Words(request))
             fault, self._process.fault = self._process.fault, None
-            self._wire.tell(f"{self._process.name}: {describe(request)}{f' ({fault})' if fault else ''}")
+            self._wire.tell(self._process.name, Words(request), f"({fault})" if fault else "")
         if self._generation != self._wire.generation:
-            self._replies.append(False)
+            self._replies.append(Reply(arrives=False))
             return
         if fault == "late" and self._late is None:
             self._late = []
             self._wire.late.append((self._process.name, self._late))
         if self._late is not None:
             self._late.append(request)
-            self._replies.append(False)
+            self._replies.append(Reply(arrives=False))
         else:
-            super().send_command(*request, **kwargs)
-            self._replies.append(fault is None)
+            assert self._sock is not None
+            self._sock._process_command([_encoded(part) for part in request])
+            self._replies.append(Reply(arrives=fault is None, waits="BLOCK" in args))
         if counts:
-            self._process.tick("reply of " + describe(request))
+            self._process.tick(Words(request, "reply of "))
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        arrives = self._replies.pop(0) if self._replies else True
-        if not arrives or self._generation != self._wire.generation:
+        reply = self._replies.pop(0) if self._replies else Reply()
+        if not reply.arrives or self._generation != self._wire.generation:
             self.disconnect()
             raise redis.ConnectionError("reply lost")
-        return super().read_response(*args, **kwargs)
+        response = super().read_response(*args, **kwargs)
+        if reply.waits and not response:
+            self._process.wait("nothing to read")
+        return response
+
+
+def _encoded(part: object) -> bytes:
+    return part if isinstance(part, bytes) else str(part).encode()
 
 
 def _can_be_interrupted(request: tuple[Any, ...]) -> bool:
@@ -131,9 +147,14 @@ def _without_block(request: tuple[Any, ...]) -> tuple[Any, ...]:
     return request[:at] + request[at + 2 :]
 
 
-def describe(request: tuple[Any, ...]) -> str:
-    """Show a request in a trace."""
-    words = [part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in request]
-    if words[0] == "EVALSHA":
-        words = [SCRIPTS.get(words[1], "publish"), *words[3 + int(words[2]) :]]
-    return " ".join(word.replace("{haraka:accounting}:", "") for word in words)[:400]
+class Words(NamedTuple):
+    """A request as a trace shows it; put into words only where somebody looks."""
+
+    request: tuple[Any, ...]
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        words = [part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part) for part in self.request]
+        if words[0] == "EVALSHA":
+            words = [SCRIPTS.get(words[1], "publish"), *words[3 + int(words[2]) :]]
+        return self.prefix + " ".join(word.replace("{haraka:accounting}:", "") for word in words)[:400]

@@ -49,6 +49,13 @@ class Publisher:
             events = [make_event(event_type, first + i, recipients=recipients) for i in range(per_batch)]
             self.publish({event_type: events})
 
+    def publish_at_once(self, entries: int) -> None:
+        """Publish entries of the three types in turn, up to three in a batch."""
+        for start in range(0, entries, len(TYPES)):
+            first = sum(map(len, self.published.values()))
+            turns = [(first + i, TYPES[(first + i) % len(TYPES)]) for i in range(min(len(TYPES), entries - start))]
+            self.publish({event_type: [make_event(event_type, number)] for number, event_type in turns})
+
     def counts(self) -> dict[str, int]:
         """Return how many events of each type were published."""
         counts: dict[str, int] = defaultdict(int)
