@@ -114,8 +114,8 @@ class SimulatedConnection(fakeredis.FakeRedisConnection):
             self._late.append(request)
             self._replies.append(Reply(arrives=False))
         else:
-            assert self._sock is not None
-            self._sock._process_command([_encoded(part) for part in request])
+            socket: Any = self._sock
+            socket._process_command([_encoded(part) for part in request])
             self._replies.append(Reply(arrives=fault is None, waits="BLOCK" in args))
         if counts:
             self._process.tick(Words(request, "reply of "))
