@@ -1,11 +1,13 @@
 """The files of a replay: the same however its entries arrive."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,11 +19,13 @@ from worker.errors import DiskTrouble, Locked
 from worker.replay.job import Replay
 from worker.replay.output import Different, target
 from worker.replay.sources import Page
+from worker.settings import Format
 
 
 def entry(number: int) -> RawEntry:
     """Return entry number `number`, of one to three events, ten milliseconds after the one before."""
-    events = [make_event("bounce", number)] * (1 + number % 3)
+    strange = {5: 'a"b', 6: "tab\t, comma", 7: "l\u2028ine"}.get(number % 9, f"JOB-{number}")
+    events = [make_event("bounce", number, jobId=strange)] * (1 + number % 3)
     return f"{1795373309671 + 10 * number}-0".encode(), [b"events", encode(events)]
 
 
@@ -33,17 +37,19 @@ class Cut:
 
     total = None
 
-    def __init__(self, cuts: set[int]) -> None:
-        self._places = sorted({0, len(ENTRIES), *cuts})
+    def __init__(self, cuts: set[int], entries: int) -> None:
+        self._places = sorted({0, entries, *cuts})
 
     def pages(self) -> Iterator[Page]:
         for start, end in pairwise(self._places):
             yield Page("bounce", ENTRIES[start:end], end)
 
 
-def replay(into: Path, cuts: set[int], max_bytes: int = 1500) -> Replay:
-    job = Replay(changed(settings(into / "live"), "rotation", max_size_bytes=max_bytes), into)
-    assert list(job.run(Cut(cuts)))
+def replay(into: Path, cuts: set[int], layout: Format = Format.TSV, entries: int = len(ENTRIES)) -> Replay:
+    small = changed(settings(into / "live"), "rotation", max_size_bytes=1500)
+    separator = "," if layout is Format.CSV else "\t"
+    job = Replay(changed(small, "rows", format=layout, separator=separator), into)
+    assert list(job.run(Cut(cuts, entries)))
     return job
 
 
@@ -52,20 +58,28 @@ def digests(into: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    into = tmp_path_factory.mktemp("whole")
-    replay(into, set())
-    return digests(into)
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[Format, dict[str, str]]:
+    """Return the digests of what comes of one page, by format."""
+    places = {layout: tmp_path_factory.mktemp(layout) for layout in Format}
+    for layout, into in places.items():
+        replay(into, set(), layout)
+    return {layout: digests(into) for layout, into in places.items()}
 
 
-@given(cuts=st.sets(st.integers(1, len(ENTRIES) - 1)))
+@pytest.fixture
+def whole(wholes: dict[Format, dict[str, str]]) -> dict[str, str]:
+    return wholes[Format.TSV]
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@given(cuts=st.sets(st.integers(1, len(ENTRIES) - 1)), layout=st.sampled_from(Format))
 def test_pages_make_no_difference(
-    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, str], cuts: set[int]
+    tmp_path_factory: pytest.TempPathFactory, wholes: dict[Format, dict[str, str]], cuts: set[int], layout: Format
 ) -> None:
     into = tmp_path_factory.mktemp("cut")
-    replay(into, cuts)
-    assert digests(into) == whole
-    assert len(whole) > 10
+    replay(into, cuts, layout)
+    assert digests(into) == wholes[layout]
+    assert len(wholes[layout]) > 10
 
 
 def test_files_of_one_second_are_told_apart_by_a_suffix(whole: dict[str, str]) -> None:
@@ -90,6 +104,55 @@ def test_a_full_disk_leaves_whole_files_only(tmp_path: Path, monkeypatch: pytest
     assert not any(name.startswith(".") for name in before)
     replay(tmp_path, set())
     assert before.items() <= digests(tmp_path).items()
+
+
+class Killed(BaseException):
+    """The process is dead."""
+
+
+def test_after_a_death_at_any_operation_the_next_run_gives_the_same_files(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    few = 12  # entries, of two files
+    replay(into := tmp_path_factory.mktemp("few"), set(), entries=few)
+    whole = digests(into)
+    assert len(whole) == 4
+    operations = ("open", "write", "fsync", "fchmod", "link", "unlink", "close", "mkdir")
+
+    def run_until(last: int, into: Path) -> bool:
+        """Replay, and die before operation number `last`; False where it ended before."""
+        done = 0
+
+        def mortal(real: Callable[..., Any]) -> Callable[..., Any]:
+            def operation(*arguments: Any, **options: Any) -> Any:
+                nonlocal done
+                done += 1
+                if done >= last:
+                    raise Killed
+                return real(*arguments, **options)
+
+            return operation
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name in operations:
+                patch.setattr(os, name, mortal(getattr(os, name)))
+            try:
+                replay(into, set(), entries=few)
+            except Killed:
+                return True
+        return False
+
+    deaths = 0
+    while True:
+        into = tmp_path_factory.mktemp("killed")
+        if not run_until(deaths + 1, into):
+            break
+        deaths += 1
+        finished = {name: digest for name, digest in digests(into).items() if not name.startswith(".")}
+        assert finished.items() <= whole.items(), f"death before operation {deaths}"
+        replay(into, set(), entries=few)
+        assert digests(into) == whole, f"death before operation {deaths}"
+    assert deaths > 30
 
 
 @pytest.mark.parametrize("strange", ["directory", "link", "other content", "longer"])
