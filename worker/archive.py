@@ -2,21 +2,25 @@
 
 Every step is idempotent and durable before the next one, so a crash anywhere is finished by doing it all again:
 manifest → read-only bit → link both into the archive → unlink both here. Nothing is ever overwritten: a name that is
-taken in the archive by another file leaves the sealed file where it is.
+taken in the archive by another file leaves the sealed file where it is, and so does an archive on another file system:
+the janitor copies it later. What it has begun to compress is its own to move, too.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from worker.accounting_file import AccountingFile, sync_directory
 from worker.directory import Location, write_durably
 from worker.errors import DiskTrouble
-from worker.manifest import Manifest, Writer, encode, manifest_path
+from worker.manifest import ENDINGS, Manifest, Writer, encode, manifest_path
 from worker.records import FileState
 
-_READ_ONLY = 0o440
+READ_ONLY = 0o440
 
 
 def _manifest(file: AccountingFile, event_type: str, columns: Sequence[str], reason: str, writer: Writer) -> Manifest:
@@ -36,7 +40,7 @@ def _manifest(file: AccountingFile, event_type: str, columns: Sequence[str], rea
 
 def seal(  # noqa: PLR0913
     file: AccountingFile, location: Location, columns: Sequence[str], *,
-    event_type: str, reason: str, writer: Writer, archiving: bool,
+    event_type: str, reason: str, writer: Writer, archiving: bool, now_ms: int,
 ) -> Path:  # fmt: skip
     """Seal a file that is cut to its committed length, archive it where archiving is on, and close it.
 
@@ -48,8 +52,8 @@ def seal(  # noqa: PLR0913
         beside = manifest_path(file.path)
         if not beside.exists():
             manifest = _manifest(file, event_type, columns, reason, writer)
-            write_durably(beside, encode(manifest), _READ_ONLY)
-        os.fchmod(file.descriptor, _READ_ONLY)
+            write_durably(beside, encode(msgspec.structs.replace(manifest, sealed_ms=now_ms)), READ_ONLY)
+        os.fchmod(file.descriptor, READ_ONLY)
         os.fsync(file.descriptor)
         place = _move(file.path, location.archive) if archiving else file.path
     except OSError as error:
@@ -71,18 +75,23 @@ def discard(file: AccountingFile) -> None:
     file.close()
 
 
-def finish(path: Path) -> None:
-    """Remove the manifest that an interrupted move left behind where the file itself is gone."""
-    if manifest_path(path).exists() and not path.exists():
-        manifest_path(path).unlink()
+def finish(path: Path, archive: Path) -> None:
+    """Remove the manifest that an interrupted move left behind where the file itself is in the archive.
+
+    A manifest without its file says nothing by itself: the file may be compressed.
+    """
+    if manifest_path(path).exists() and not path.exists() and manifest_path(archive / path.name).exists():
+        manifest_path(path).unlink(missing_ok=True)
         sync_directory(path.parent)
 
 
 def _move(path: Path, archive: Path) -> Path:
-    """Move a file and its manifest without ever replacing another; the manifest is the last to leave."""
+    """Move a file and its manifest without ever replacing another; the manifest is the last to come and to leave."""
+    if any(path.with_name(path.name + ending).exists() for ending in ENDINGS):
+        return path
     archive.mkdir(exist_ok=True)
     target = archive / path.name
-    if not (_link(manifest_path(path), manifest_path(target)) and _link(path, target)):
+    if not (_link(path, target) and _link(manifest_path(path), manifest_path(target))):
         return path
     sync_directory(archive)
     path.unlink()
@@ -92,9 +101,13 @@ def _move(path: Path, archive: Path) -> Path:
 
 
 def _link(path: Path, target: Path) -> bool:
-    """Link a file under a second name; False where another file has it."""
+    """Link a file under a second name; False where another file has it, or it is on another file system."""
     try:
         os.link(path, target)
     except FileExistsError:
         return target.samefile(path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
     return True

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.events import TYPES
-from worker.accounting_file import AccountingFile, sync_directory
+from worker.accounting_file import AccountingFile, sync_directory, write_all
 from worker.errors import DiskTrouble, Locked
 from worker.naming import Names, Stamp, next_stamp
 from worker.settings import DirectorySettings, NameSettings
@@ -29,8 +29,11 @@ def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
     temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        os.write(descriptor, content)
+        write_all(descriptor, content)
         os.fsync(descriptor)
+    except BaseException:
+        temporary.unlink()
+        raise
     finally:
         os.close(descriptor)
     temporary.replace(path)
@@ -152,7 +155,7 @@ class Location:
     def _latest_in_use(self) -> Stamp | None:
         """Return the latest stamp among the files that are there, for a book that was lost."""
         stamps = (
-            self._names.parse(entry.name)
+            self._names.parse(entry.name.removesuffix(".json"))  # the manifest of a compressed file has its name
             for directory in (self.path, self.archive)
             if directory.is_dir()
             for entry in directory.iterdir()

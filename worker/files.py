@@ -87,6 +87,7 @@ class Files:
         place = archive.seal(
             file, self._directory.locations[closing.event_type], self._rows[closing.event_type].columns,
             event_type=closing.event_type, reason=closing.reason, writer=self._writer, archiving=self._archiving,
+            now_ms=int(self._now().timestamp() * 1000),
         )  # fmt: skip
         rows, size = closing.file.rows, closing.file.length
         event(_log, "file.sealed", file=place, rows=rows, bytes=size, reason=closing.reason)
@@ -152,7 +153,8 @@ class Files:
     def _finish_closing(self, closing: Closing) -> None:
         file = self._restore(closing.event_type, closing.file)
         if file is None:
-            archive.finish(self._directory.locations[closing.event_type].path / closing.file.name)
+            location = self._directory.locations[closing.event_type]
+            archive.finish(location.path / closing.file.name, location.archive)
         else:
             self.seal(closing)
 

@@ -65,20 +65,27 @@ def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Store
     What is no manifest goes to `bad`, or is raised where there is no such list. A file that stands in both directories
     (it is on its move, or that was interrupted) is yielded once, as archived.
     """
-    found: dict[str, Stored] = {}
-    for directory in _on_its_way(place):
-        for path in _manifests(directory):
-            try:
-                manifest = decode(path.read_bytes(), path)
-            except FileNotFoundError:  # moved or expired meanwhile
-                continue
-            except BadManifest as error:
-                if bad is None:
-                    raise
-                bad.append(error)
-                continue
-            found[manifest.name] = _of_manifest(place.event_type, directory, manifest)
+    found = {
+        stored.path.name: stored
+        for directory in _on_its_way(place)
+        for stored in sealed_in(directory, place.event_type, bad)
+    }
     yield from (found[name] for name in sorted(found))
+
+
+def sealed_in(directory: Path, event_type: str, bad: list[BadManifest] | None = None) -> Iterator[Stored]:
+    """Yield the sealed files of a type whose manifests stand in one directory; `bad` is as in `sealed`."""
+    for path in _manifests(directory):
+        try:
+            manifest = decode(path.read_bytes(), path)
+        except FileNotFoundError:  # moved or expired meanwhile
+            continue
+        except BadManifest as error:
+            if bad is None:
+                raise
+            bad.append(error)
+            continue
+        yield _of_manifest(event_type, directory, manifest)
 
 
 def unsealed(place: Place, records: Iterable[Record]) -> Iterator[Stored]:

@@ -47,6 +47,7 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: str
     separator: str
     timezone: str | None = None  # in which instants are written; not told by early versions
+    sealed_ms: int | None = None  # by the worker's clock; not told by early versions, nor by replays
     compressed: Compressed | None = None
     uploaded: Uploaded | None = None
 

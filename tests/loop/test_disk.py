@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from schemas.events import TYPES
 from tests.loop.conftest import Lab
 from tests.loop.test_crashes_and_lost_replies import work_on
-from tests.support.files import data_files, recipients_in, rows_of
+from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
 from tests.support.workers import drain
 from worker.errors import DiskTrouble
 from worker.loop import RECOVERABLE, Worker
@@ -174,3 +175,18 @@ def _finish(worker: Worker, events: int) -> None:
         except RECOVERABLE as error:
             assert worker.recover(error)
     raise AssertionError("not finished")
+
+
+def test_an_archive_on_another_file_system_leaves_the_sealed_files_where_they_are(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.publisher.publish_some(9)
+    failing(errno.EXDEV, 1000, lambda path: "/archive/" in str(path), "link", monkeypatch)
+    worker = lab.worker()
+    work_on(lab, worker, 9)
+    lab.stop(worker)
+    assert not warnings(caplog)
+    for name in TYPES:
+        [file] = sealed_files(lab.path, name)
+        assert file.parent == lab.path / name
+        assert (check_manifest(file).sealed_ms or 0) > 0
