@@ -89,7 +89,7 @@ def _directory_id(path: Path) -> str:
 
 
 class Book(msgspec.Struct, frozen=True):
-    """The names that a location has given out: the last one's stamp, and those of files not known to be sealed."""
+    """The names that a location has given out: the last one's stamp, and those of files not known to be finished."""
 
     last: str = ""
     open: tuple[str, ...] = ()
@@ -103,9 +103,11 @@ class Location:
         self.archive = archive
         self._names = names
         self._timezone = timezone_settings.timezone
+        self._archiving = False
 
     def prepare(self, *, archiving: bool) -> None:
         """Make the directories, and durable that they are there."""
+        self._archiving = archiving
         for directory in (self.path, self.archive) if archiving else (self.path,):
             directory.mkdir(parents=True, exist_ok=True)
             sync_directory(directory.parent)
@@ -124,7 +126,7 @@ class Location:
             os.close(lock)
 
     def given_out(self) -> tuple[str, ...]:
-        """Return the names of files that this directory made and that were not sealed when it last looked."""
+        """Return the names of files that this directory made and that were not finished when it last looked."""
         return self._book().open
 
     def _book(self) -> Book:
@@ -141,16 +143,26 @@ class Location:
         while self._is_used(self._names.format(stamp)):  # foreign files, or a book that was lost
             stamp = stamp.successor()
         name = self._names.format(stamp)
-        unsealed = (each for each in book.open if self._is_unsealed(each))
-        write_durably(self.path / _BOOK, msgspec.json.encode(Book(str(stamp), (*unsealed, name))))
+        unfinished = (each for each in book.open if self._is_unfinished(each))
+        write_durably(self.path / _BOOK, msgspec.json.encode(Book(str(stamp), (*unfinished, name))))
         return self.path / name
 
-    def _is_unsealed(self, name: str) -> bool:
-        """Tell whether a file is still here and can be written; sealing takes both away, or one of them."""
+    def _is_unfinished(self, name: str) -> bool:
+        """Tell whether a file is still to be sealed, which takes its write permission away, or to be archived."""
         try:
-            return bool((self.path / name).lstat().st_mode & stat.S_IWUSR)
+            here = (self.path / name).lstat()
         except FileNotFoundError:
             return False
+        return bool(here.st_mode & stat.S_IWUSR) or (self._archiving and self._can_be_archived(name, here))
+
+    def _can_be_archived(self, name: str, here: os.stat_result) -> bool:
+        """Tell whether a sealed file can be moved: not to another file system, nor where another has its name."""
+        try:
+            if here.st_dev != self.archive.stat().st_dev:
+                return False
+            return (self.archive / name).lstat().st_ino == here.st_ino  # its move was interrupted
+        except FileNotFoundError:
+            return True
 
     def _latest_in_use(self) -> Stamp | None:
         """Return the latest stamp among the files that are there, for a book that was lost."""

@@ -16,7 +16,7 @@ from worker.batch import Batch, Renderer
 from worker.directory import Directory
 from worker.errors import DiskTrouble
 from worker.log import event
-from worker.manifest import Writer
+from worker.manifest import Writer, manifest_path
 from worker.records import Closing, FileState, Record
 
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Files:
 
     def finish_orphan(self, closing: Closing, file: AccountingFile) -> None:
         """Seal a dead worker's file, whose lock is held and whose record was seized."""
-        if self._cut_to_record(file):
+        if self._cut_to_record(closing.event_type, file):
             self._end(closing, file)
 
     def finish_move(self, event_type: str, file: AccountingFile) -> None:
@@ -171,14 +171,22 @@ class Files:
             return None
         file.state = state
         self._held[state.name] = file
-        if not self._cut_to_record(file):
+        if not self._cut_to_record(event_type, file):
             del self._held[state.name]
             return None
         return file
 
-    def _cut_to_record(self, file: AccountingFile) -> bool:
-        """Cut a file to its committed length, keeping its tail; False where it is shorter, and was given up."""
+    def _cut_to_record(self, event_type: str, file: AccountingFile) -> bool:
+        """Cut a file to its committed length, keeping its tail; False where it was given up.
+
+        That is one that is shorter, and one that was sealed before the server lost the record of it: what is sealed
+        was committed whole, and is never changed again.
+        """
         size, committed = file.size(), file.state.length
+        if size > committed and manifest_path(file.path).exists():
+            event(_log, "file.forgotten", logging.ERROR, file=file.path, bytes=size, recorded_bytes=committed)
+            self.finish_move(event_type, file)
+            return False
         if size < committed:
             kept = salvage.note_short(self._directory.path, file)
             missing = committed - size

@@ -22,6 +22,7 @@ _CHUNK = 20  # histories that a process takes at once
 def main() -> int:
     """Run histories until one fails; shrink it and show it."""
     arguments = _arguments()
+    quiet()  # for the one that is shown
     seeds = range(arguments.seed, arguments.seed + arguments.histories)
     began = time.perf_counter()
     with _failures(seeds, jobs=arguments.jobs, forgetful=arguments.forgetful) as failures:
