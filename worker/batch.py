@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from worker.decode import DeadLetter, Decoded, Decoder, RawEntry
+from worker.numbers import numbers_of, run_on
 from worker.records import FileState, id_order
 from worker.rows import Rows
 from worker.settings import RowSettings
@@ -37,7 +38,13 @@ class Part(NamedTuple):
     last_id: str | None
     first_time_ms: int | None
     last_time_ms: int | None
+    foreign: int = 0  # of the events, good or dead: in entries that were never counted as published
     rows_known: int = 0  # which stand in a file already: counted again, because the server forgot that they were
+
+    @property
+    def dead_count(self) -> int:
+        """Return how many events the dead letters stand for."""
+        return sum(letter.n for letter in self.dead)
 
     def advance(self, state: FileState) -> FileState:
         """Return the state of a file that these rows were appended to."""
@@ -111,7 +118,19 @@ class TypeRenderer:
             last_id=decoded.ids[-1].decode("ascii") if times else None,
             first_time_ms=min(times, default=None),
             last_time_ms=max(times, default=None),
+            foreign=_foreign(entries, decoded, len(times)),
         )
+
+
+def _foreign(entries: Sequence[RawEntry], decoded: Decoded, good: int) -> int:
+    """Count the events, good or dead, of entries that were not published; mostly two entries tell that all were."""
+    if run_on(entries, good + sum(letter.n for letter in decoded.dead)):
+        return 0
+    strangers = {entry_id for entry_id, fields in entries if fields is not None and numbers_of(fields) is None}
+    held = sum(
+        len(events) for entry_id, events in zip(decoded.ids, decoded.events, strict=True) if entry_id in strangers
+    )
+    return held + sum(letter.n for letter in decoded.dead if letter.entry_id in strangers)
 
 
 def _join(parts: Sequence[Part]) -> Part:
@@ -129,6 +148,7 @@ def _join(parts: Sequence[Part]) -> Part:
         last_id=with_rows[-1].last_id if with_rows else None,
         first_time_ms=min((part.first_time_ms for part in with_rows if part.first_time_ms is not None), default=None),
         last_time_ms=max((part.last_time_ms for part in with_rows if part.last_time_ms is not None), default=None),
+        foreign=sum(part.foreign for part in parts),
     )
 
 
@@ -163,6 +183,7 @@ def _with_rows_of(new: Part, whole: Part) -> Part:
         event_count=whole.event_count,
         dead=whole.dead,
         lost=whole.lost,
+        foreign=whole.foreign,
         rows_known=whole.row_count - new.row_count,
     )
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from schemas.catalogue import CUSTOM_PREFIX, FIELDS, Origin, header_of, is_custom
 from schemas.events import EVENT_TYPES, TAGS
+from worker.numbers import events_in
 from worker.rows import custom_attribute, is_suspect
 
 #: An entry as Redis hands it over: id, and its fields and values in turn (None: deleted, but still pending).
@@ -30,6 +31,7 @@ class DeadLetter(NamedTuple):
     position: int
     payload: bytes
     error: str
+    n: int = 1  # events: of a whole entry as many as were published in it
 
 
 class Decoded(NamedTuple):
@@ -116,22 +118,24 @@ class Decoder:
         ids: list[bytes] = []
         good: list[list[Any]] = []
         dead: list[DeadLetter] = []
-        payloads = {entry_id: payload_of(fields) for entry_id, fields in entries if fields is not None}
-        for entry_id, payload in payloads.items():
-            events, letters = self._decode_entry(entry_id, payload)
+        there = [(entry_id, fields) for entry_id, fields in entries if fields is not None]
+        for entry_id, fields in there:
+            events, letters = self._decode_entry(entry_id, fields)
             dead += letters
             if events:
                 ids.append(entry_id)
                 good.append(events)
-        joined = b"".join(payloads.values())
-        return Decoded(ids, good, is_suspect(joined), len(joined), dead, len(entries) - len(payloads))
+        joined = b"".join([payload_of(fields) for _, fields in there])
+        return Decoded(ids, good, is_suspect(joined), len(joined), dead, len(entries) - len(there))
 
-    def _decode_entry(self, entry_id: bytes, payload: bytes) -> tuple[list[Any], list[DeadLetter]]:
+    def _decode_entry(self, entry_id: bytes, fields: Sequence[bytes]) -> tuple[list[Any], list[DeadLetter]]:
         """Return the good events of an entry, and a dead letter for each bad one (or for the whole entry)."""
+        payload = payload_of(fields)
         try:
             raw = self._raw.decode(payload)
         except _DECODE_ERRORS as error:
-            return [], [DeadLetter(self._type, entry_id, -1, payload, str(error) or type(error).__name__)]
+            text = str(error) or type(error).__name__
+            return [], [DeadLetter(self._type, entry_id, -1, payload, text, events_in(fields))]
         events: list[Any] = []
         dead: list[DeadLetter] = []
         for index, item in enumerate(raw):

@@ -173,10 +173,10 @@ class Worker:
         for event_type, part in batch.parts.items():
             self.totals.events += part.event_count
             self.totals.rows += part.row_count
-            self.totals.dead += len(part.dead)
+            self.totals.dead += part.dead_count
             self.totals.lost += part.lost
             if part.dead:
-                event(_log, "events.dead", logging.WARNING, type=event_type, events=len(part.dead))
+                event(_log, "events.dead", logging.WARNING, type=event_type, events=part.dead_count)
             if part.lost:
                 event(_log, "entries.lost", logging.ERROR, type=event_type, entries=part.lost)
 

@@ -27,11 +27,17 @@ class Publisher:
 
     def publish(self, events: dict[str, list[dict[str, object]]]) -> None:
         """Publish one batch: an entry for each type in it."""
-        self._seq += 1
-        arguments: list[object] = [self._name, self._seq, ""]
+        self._run(*(item for name, batch in events.items() for item in (name, len(batch), encode(batch))))
         for event_type, batch in events.items():
-            arguments += (event_type, len(batch), encode(batch))
             self.published[event_type] += batch
+
+    def publish_bytes(self, event_type: str, events: int, content: bytes) -> None:
+        """Publish an entry that holds anything, as so many events; not remembered."""
+        self._run(event_type, events, content)
+
+    def _run(self, *entries: object) -> None:
+        self._seq += 1
+        arguments = (self._name, self._seq, "", *entries)
         reply: Any = self._client.evalsha(self._sha, len(self._keys), *self._keys, *arguments)
         assert reply == [b"OK"]
 

@@ -81,7 +81,7 @@ class Replay:
         tally.entries += len(part.ids)
         tally.events += part.event_count
         tally.rows += part.row_count
-        tally.dead += len(part.dead)
+        tally.dead += part.dead_count
         tally.listed += part.dead[: max(0, _LISTED - len(tally.listed))]
 
 

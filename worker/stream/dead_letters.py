@@ -3,13 +3,13 @@
 A letter is one event that could not become rows, or (index -1) a whole entry. How the ledger stays in balance, per
 type:
 
-    published = events + letters that are held + retried + dropped + lost + pending + unread
-    dead      = letters that are held + retried + dropped
+    published + replayed + foreign = events + letters that are held + retried + dropped + lost + pending + unread
+    dead = letters that are held + retried + dropped
 
 A commit counts a letter once, as `dead`; `retried` and `dropped` count it once more when it leaves. A retried letter
 comes back as an entry of its own, published like any other: it adds to `published` what the worker will count it as,
 either every event of its array or, where that is no array of events, the one letter that it becomes again. A whole
-entry of several events that became a letter has been published as that many: where `dead` counts it so, its letter
+entry of several events that became a letter has been published as that many, and `dead` counts it so: the letter
 holds the number in a field `n`, and `retried` and `dropped` count it so too.
 
 Each letter is moved by one script that does nothing where the letter is gone. So a command whose reply was lost can be

@@ -12,6 +12,7 @@ PLACEHOLDER = "-"
 #: The ledger's counters of each type.
 COUNTERS = (
     "published", "duplicates", "gap", "events", "rows", "dead", "lost", "retried", "dropped", "trimmed", "replayed",
+    "foreign",
 )  # fmt: skip
 
 

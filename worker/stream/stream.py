@@ -256,6 +256,7 @@ class Stream:
 def _counts(event_type: str, part: Part | None) -> tuple[object, ...]:
     """Return what the commit script wants to know of one stream; ids as one argument, which is cheaper to send."""
     if part is None:
-        return (event_type, 0, 0, 0, 0, b"")
+        return (event_type, 0, 0, 0, 0, 0, b"")
     rows = part.row_count + part.rows_known
-    return (event_type, part.event_count, rows, len(part.dead), part.lost, b" ".join(part.ids))
+    ids = b" ".join(part.ids)
+    return (event_type, part.event_count, rows, part.dead_count, part.lost, part.foreign, ids)

@@ -2,8 +2,8 @@
 --
 -- KEYS: owners, records, lease, ledger, dead, then one stream per type
 -- ARGV: consumer, directory id, epoch, restore (0 or 1), batch, record (JSON), lease in ms, group,
---       per stream: type, events, rows, dead, lost, ids (separated by blanks)
---       number of dead letters, each: type, entry id, index, bytes, error
+--       per stream: type, events, rows, dead, lost, foreign, ids (separated by blanks)
+--       number of dead letters, each: type, entry id, index, bytes, error, events that it stands for
 -- Returns OK, FENCED, ALREADY or BEHIND; only OK has changed anything.
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory: after it no error can come.
@@ -50,13 +50,13 @@ local position = 9
 for index = 6, #KEYS do
   local name = ARGV[position]
   local counters = redis.call('HMGET', ledger, name .. ':events', name .. ':rows', name .. ':rows:' .. directory,
-    name .. ':dead', name .. ':lost')
-  for each = 1, 5 do
+    name .. ':dead', name .. ':lost', name .. ':foreign')
+  for each = 1, 6 do
     if counters[each] and not tonumber(counters[each]) then
       return redis.error_reply('WRONGVALUE a counter of ' .. name .. ' in ' .. ledger .. ' is not a number')
     end
   end
-  position = position + 6
+  position = position + 7
 end
 
 redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
@@ -84,19 +84,20 @@ end
 position = 9
 for index = 6, #KEYS do
   local name = ARGV[position]
-  acknowledge(KEYS[index], ARGV[position + 5])
+  acknowledge(KEYS[index], ARGV[position + 6])
   count(name .. ':events', ARGV[position + 1])
   count(name .. ':rows', ARGV[position + 2])
   count(name .. ':rows:' .. directory, ARGV[position + 2])
   count(name .. ':dead', ARGV[position + 3])
   count(name .. ':lost', ARGV[position + 4])
-  position = position + 6
+  count(name .. ':foreign', ARGV[position + 5])
+  position = position + 7
 end
 
 for letter = 0, tonumber(ARGV[position]) - 1 do
-  local at = position + 1 + letter * 5
+  local at = position + 1 + letter * 6
   redis.call('XADD', dead, '*', 'type', ARGV[at], 'id', ARGV[at + 1], 'index', ARGV[at + 2],
-    'bytes', ARGV[at + 3], 'error', ARGV[at + 4])
+    'bytes', ARGV[at + 3], 'error', ARGV[at + 4], 'n', ARGV[at + 5])
 end
 
 redis.call('HSET', records, field, record)

@@ -18,7 +18,7 @@ check_type(owners, 'hash')
 check_type(ledger, 'hash')
 check_type(dead, 'stream')
 check_type(stream, 'stream')
-for _, counter in ipairs({':dead', ':lost'}) do
+for _, counter in ipairs({':dead', ':lost', ':foreign'}) do
   local value = redis.call('HGET', ledger, kind .. counter)
   if value and not tonumber(value) then
     return redis.error_reply('WRONGVALUE ' .. kind .. counter .. ' in ' .. ledger .. ' is not a number')
@@ -36,12 +36,24 @@ if not found then
   redis.call('HINCRBY', ledger, kind .. ':lost', 1)
   return 'OK'
 end
-local bytes = ''
-for index = 1, #found[2], 2 do
-  if found[2][index] == 'events' then
-    bytes = found[2][index + 1]
-  end
+local fields = {}
+for index = #found[2] - 1, 1, -2 do -- the first of a name counts
+  fields[found[2][index]] = found[2][index + 1]
 end
-redis.call('XADD', dead, '*', 'type', kind, 'id', id, 'index', -1, 'bytes', bytes, 'error', ARGV[7])
-redis.call('HINCRBY', ledger, kind .. ':dead', 1)
+
+-- As worker/numbers.py has it: a number that is too long, or none, is none.
+local function number(name, digits)
+  local value = fields[name]
+  return value and #value <= digits and string.find(value, '^%d+$') and tonumber(value) or nil
+end
+
+local n, at = number('n', 9), number('at', 15)
+n = n ~= 0 and n or nil
+local events = n or 1
+redis.call('XADD', dead, '*', 'type', kind, 'id', id, 'index', -1, 'bytes', fields['events'] or '', 'error', ARGV[7],
+  'n', events)
+redis.call('HINCRBY', ledger, kind .. ':dead', events)
+if not n or not at then
+  redis.call('HINCRBY', ledger, kind .. ':foreign', events)
+end
 return 'OK'
