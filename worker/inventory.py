@@ -38,6 +38,8 @@ class Stored(NamedTuple):
     length: int  # bytes that count, uncompressed
     rows: int
     opened_ms: int
+    first_id: str | None  # lowest and highest stream id of an entry with rows here
+    last_id: str | None
     first_time_ms: int | None
     last_time_ms: int | None
     manifest: Manifest | None  # None: open, or rotated and not sealed yet
@@ -154,7 +156,8 @@ def _manifests(directory: Path) -> Iterator[Path]:
 def _of_manifest(event_type: str, directory: Path, manifest: Manifest) -> Stored:
     return Stored(
         event_type=event_type, path=directory / manifest.name, length=manifest.bytes, rows=manifest.rows,
-        opened_ms=manifest.opened_ms, first_time_ms=manifest.first_time_ms, last_time_ms=manifest.last_time_ms,
+        opened_ms=manifest.opened_ms, first_id=manifest.first_id, last_id=manifest.last_id,
+        first_time_ms=manifest.first_time_ms, last_time_ms=manifest.last_time_ms,
         manifest=manifest,
     )  # fmt: skip
 
@@ -162,7 +165,8 @@ def _of_manifest(event_type: str, directory: Path, manifest: Manifest) -> Stored
 def _of_state(place: Place, state: FileState) -> Stored:
     return Stored(
         event_type=place.event_type, path=place.open / state.name, length=state.length, rows=state.rows,
-        opened_ms=state.opened_ms, first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms, manifest=None,
+        opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
+        first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms, manifest=None,
     )  # fmt: skip
 
 

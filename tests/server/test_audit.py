@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 
-from schemas.events import TYPES
 from tests.server.test_command_line import run, write_ini
-from tests.support.audits import audited, kinds
+from tests.support.audits import a_sealed_file, audited, kinds, work
 from tests.support.events import encode, make_event
-from tests.support.files import data_files, sealed_files
+from tests.support.files import data_files
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
-from tests.support.workers import PARTITION, HandClock, changed, drain, make_worker, settings
+from tests.support.workers import PARTITION, changed, settings
 from worker.audit.finding import Kind
 from worker.catalogue import append
 from worker.inventory import places, sealed
-from worker.loop import Worker
 from worker.manifest import manifest_path
 from worker.settings import Settings
 from worker.stream.dead_letters import dead_letters
@@ -41,29 +39,6 @@ def configured(tmp_path: Path) -> Settings:
 @pytest.fixture
 def publisher(client: Any) -> Publisher:
     return Publisher(client, PARTITION)
-
-
-def worker_at(configured: Settings, url: str) -> Worker:
-    worker = make_worker(configured, None, HandClock(), url=url)
-    worker.recover()
-    return worker
-
-
-def work(configured: Settings, url: str, events: int, *, stop: bool = True) -> None:
-    """Let a worker write that many events; it stops, or dies with its files open."""
-    worker = worker_at(configured, url)
-    drain(worker, events)
-    if stop:
-        worker.stop()
-        worker.run()
-    else:
-        worker.release()
-
-
-def a_sealed_file(configured: Settings) -> Path:
-    [file, *_] = [file for name in TYPES for file in sealed_files(configured.directory.path, name)]
-    file.chmod(0o640)
-    return file
 
 
 def test_what_is_written_pending_and_unread_is_in_balance(
@@ -151,7 +126,7 @@ def test_entries_that_were_trimmed_before_they_were_read_are_found(
     assert audited(configured, valkey.url).balanced
     stream = KEYS.streams["delivered"]
     [_, (second, _), _] = client.xrevrange(stream, count=3)[::-1]
-    client.xtrim(stream, minid=second)
+    client.xtrim(stream, minid=second, approximate=False)
     [finding] = audited(configured, valkey.url).findings
     assert (finding.kind, finding.type, finding.count) == (Kind.EVENTS, "delivered", 2)
 
@@ -179,7 +154,7 @@ def test_the_balance_holds_where_the_last_delivered_entry_was_trimmed(
     publisher.publish_some(30, per_batch=2)
     work(configured, valkey.url, 60)
     for stream in KEYS.streams.values():
-        client.xtrim(stream, maxlen=0)
+        client.xtrim(stream, maxlen=0, approximate=False)
     assert audited(configured, valkey.url).balanced
     publisher.publish_some(9, per_batch=2)
     assert audited(configured, valkey.url).balanced

@@ -32,7 +32,7 @@ def balance(snapshot: Snapshot, event_type: str) -> Balance:
     ledger, stream = snapshot.ledger, snapshot.streams[event_type]
     came = {name: ledger.get(f"{event_type}:{name}", 0) for name in _CAME}
     went = {name: ledger.get(f"{event_type}:{name}", 0) for name in _COUNTED}
-    went["dead letters"] = snapshot.letters[event_type]
+    went["dead letters"] = snapshot.letters[event_type].events
     went["pending"] = sum(entry.events or 0 for entry in stream.pending)
     went["unread"] = stream.unread_events
     return Balance(type=event_type, came=came, went=went, difference=sum(came.values()) - sum(went.values()))
@@ -78,12 +78,13 @@ def _suggestion(difference: int, stream: StreamState) -> str:
 
 def _letters_differ(snapshot: Snapshot, event_type: str) -> Iterator[Finding]:
     made, retried, dropped = (snapshot.ledger.get(f"{event_type}:{name}", 0) for name in ("dead", "retried", "dropped"))
-    difference = made - snapshot.letters[event_type] - retried - dropped
+    held = snapshot.letters[event_type].events
+    difference = made - held - retried - dropped
     if difference:
         what = "removed without `dead drop`" if difference > 0 else "added by hand"
         yield Finding(
             kind=Kind.LETTERS, type=event_type, count=difference,
-            text=f"{event_type}: {made:,} events became dead letters, {snapshot.letters[event_type]:,} stand there, "
+            text=f"{event_type}: {made:,} events became dead letters, {held:,} stand there, "
             f"{retried:,} were retried, {dropped:,} dropped: {abs(difference):,} were {what}",
         )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Findings: what does not add up, as it is told. Pure."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from msgspec import Struct
@@ -39,4 +40,9 @@ class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
     type: str | None = None
     directory: str | None = None  # id
     file: str | None = None
-    count: int | None = None  # of events, rows or bytes
+    count: int | None = None  # of events or rows
+    entry: str | None = None  # stream id
+    event: int | None = None  # index in the entry
+    rcpt: str | None = None
+    lines: Sequence[int] | None = None  # in the file; of a doubled row, in all files that `text` names
+    columns: Sequence[str] | None = None  # that were altered

@@ -1,21 +1,25 @@
-"""`haraka-accounting audit`: what came against where it went, row by row where that is asked for."""
+"""`haraka-accounting audit`: what came against where it went, and with `--deep` every event against every row."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
+from worker.assembly import tune_collector
+from worker.audit.deep.run import DeepReport, Question, deep_audit
 from worker.audit.directory import Shelf
 from worker.audit.finding import NotAudited
-from worker.audit.report import audit
+from worker.audit.report import Report, audit
 from worker.commands import audited, text
-from worker.commands.options import config_option, json_option, load_settings, redis_option
+from worker.commands.options import config_option, json_option, load_settings, redis_option, server_of
+from worker.commands.progress import progress
+from worker.commands.spans import span_of, types_option
 from worker.directory import known_id
 from worker.errors import ExitCode, StreamUnavailable
-from worker.server import BundledServer
 from worker.settings import DirectorySettings, Settings
-from worker.stream.link import connector
 from worker.stream.snapshot import snapshots
 
 
@@ -23,6 +27,10 @@ from worker.stream.snapshot import snapshots
 @config_option
 @redis_option
 @json_option
+@click.option("--deep", is_flag=True, help="Compare every event of the streams with every row of the files.")
+@click.option("--from", "start", metavar="TIME|ID", help="With --deep: events that arrived then or later.")
+@click.option("--to", "end", metavar="TIME|ID", help="With --deep: events up to here; before a time, with an id.")
+@types_option
 @click.option(
     "--directory", "directories", multiple=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
     help="Look at this directory of accounting files too, as another host's that is mounted here.",
@@ -31,40 +39,63 @@ from worker.stream.snapshot import snapshots
     "--known-lost", type=click.IntRange(min=0), default=0, metavar="N",
     help="So many lost events are known and no finding. Default: 0.",
 )  # fmt: skip
-def audit_command(
-    config_file: Path | None, redis_url: str | None, directories: tuple[Path, ...], known_lost: int, *, as_json: bool
-) -> None:
+def audit_command(config_file: Path | None, redis_url: str | None, **options: Any) -> None:  # noqa: ANN401 - click's
     """Compare what came with where it went, and the rows with the files. Changes nothing.
 
-    Reads counts only, and is safe while workers run. Exit codes: 0 everything is there, 1 something was found, 74 it
-    could not be looked at.
+    Reads counts only, so it takes seconds; --deep reads the streams and the files. Both are safe while workers run.
+    TIME and ID are those of `replay`. Exit codes: 0 everything is there, 1 something was found, 74 it could not be
+    looked at.
     """
+    if not options["deep"] and (options["start"] or options["end"]):
+        raise click.UsageError("--from and --to go with --deep: counts have no range")
     settings = load_settings(config_file, redis_url, None).settings
-    url = settings.stream.url or BundledServer(settings.server).url
+    shelves = _Shelves(settings, options["directories"])
     try:
-        shelves = _shelves(settings, directories)
-        with snapshots(connector(settings.stream, url), settings.stream.partition) as taken:
-            report, _, _ = audit(taken, shelves, known_lost)
+        report = _deep(settings, shelves, options) if options["deep"] else _counts(settings, shelves, options)
     except (StreamUnavailable, OSError) as error:
         raise NotAudited(f"not audited: {error}") from error
-    if as_json:
+    if options["as_json"]:
         click.echo(text.as_json(report))
+    elif isinstance(report, DeepReport):
+        audited.show_deep(report)
     else:
         audited.show(report)
     if report.findings:
         sys.exit(ExitCode.FAILED)
 
 
-def _shelves(settings: Settings, directories: tuple[Path, ...]) -> list[Shelf]:
-    """Return the directories to look at: the configured one, where it was ever used, and those that were named."""
-    shelves: dict[str, Shelf] = {}
-    for path in (settings.directory.path, *directories):
-        directory_id = known_id(path)
-        if directory_id is not None:
-            at: DirectorySettings = msgspec.structs.replace(settings.directory, path=path.absolute())
-            shelves.setdefault(directory_id, Shelf(at, directory_id))
-        elif path in directories:
-            raise click.UsageError(f"{path}: no worker has used it, it has no file .directory-id")
-        else:
-            click.echo(f"{path}: no worker has used it, its files are not looked at", err=True)
-    return list(shelves.values())
+class _Shelves:
+    """The directories to look at: the configured one, where it was ever used, and those that were named."""
+
+    def __init__(self, settings: Settings, named: Sequence[Path]) -> None:
+        """Look where they are. Raises UsageError for a named one that is none, OSError."""
+        self._found: dict[str, DirectorySettings] = {}
+        for path in (settings.directory.path, *named):
+            directory_id = known_id(path)
+            if directory_id is not None:
+                at: DirectorySettings = msgspec.structs.replace(settings.directory, path=path.absolute())
+                self._found.setdefault(directory_id, at)
+            elif path in named:
+                raise click.UsageError(f"{path}: no worker has used it, it has no file .directory-id")
+            else:
+                click.echo(f"{path}: no worker has used it, its files are not looked at", err=True)
+
+    def open(self) -> list[Shelf]:
+        """Read what stands in them now."""
+        return [Shelf(at, directory_id) for directory_id, at in self._found.items()]
+
+
+def _counts(settings: Settings, shelves: _Shelves, options: dict[str, Any]) -> Report:
+    with snapshots(*server_of(settings)) as taken:
+        return audit(taken, shelves.open(), options["known_lost"])[0]
+
+
+def _deep(settings: Settings, shelves: _Shelves, options: dict[str, Any]) -> DeepReport:
+    question = Question(
+        span=span_of(settings, options["start"], options["end"]),
+        types=options["types"],
+        rows=settings.rows,
+        known_lost=options["known_lost"],
+    )
+    tune_collector()
+    return deep_audit(*server_of(settings), shelves.open, question, lambda total: progress("comparing", "rows", total))

@@ -5,15 +5,29 @@ from collections.abc import Sequence
 import click
 from rich.table import Table
 
+from worker.audit.deep.run import DeepReport
 from worker.audit.finding import Finding
 from worker.audit.report import DirectoryReport, Report
 from worker.commands import text
 
 _SHOWN = 50
 
+_ALWAYS = ("rows_of_events", "rows_in_files")
+_WRONG = ("missing", "altered", "doubled", "unexpected")
+_FIGURES = (
+    *_ALWAYS, *_WRONG, "elsewhere", "no_longer_in_the_stream", "files", "expired_files", "expired_rows",
+)  # fmt: skip
+
 
 def show(report: Report) -> None:
     """Print what was compared, and what was found."""
+    show_counts(report)
+    click.echo()
+    show_findings(report.findings)
+
+
+def show_counts(report: Report) -> None:
+    """Print what was compared."""
     text.show(_balances(report))
     for directory in report.directories:
         click.echo(f"\n{text.escaped(directory.path)} ({text.escaped(directory.id)})\n")
@@ -23,6 +37,24 @@ def show(report: Report) -> None:
     for directory_id, rows in report.elsewhere.items():
         counts = ", ".join(f"{count:,} {text.escaped(event_type)}" for event_type, count in rows.items())
         click.echo(f"\nnot here: the rows of directory {text.escaped(directory_id)}: {counts}")
+
+
+def show_deep(report: DeepReport) -> None:
+    """Print the counts of a deep audit, the rows of its range, and what was found."""
+    counts = report.counts
+    show_counts(counts)
+    click.echo("\nrow by row:\n")
+    types = [each.type for each in report.types]
+    shown = text.table("rows", *types, right=frozenset(types))
+    for name in _FIGURES:
+        values = [getattr(each, name) for each in report.types]
+        if any(values) or name in _ALWAYS:
+            text.add_row(
+                shown, name.replace("_", " "), *values, style="bold red" if name in _WRONG and any(values) else ""
+            )
+    text.show(shown)
+    for url in (url for each in report.types for url in each.uploaded):
+        click.echo(f"expired here, uploaded to {text.escaped(url)}")
     click.echo()
     show_findings(report.findings)
 

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from schemas.events import TYPES
 from worker.assembly import tune_collector
 from worker.commands.live import rewind_live
 from worker.commands.options import Server, config_option, json_option, load_settings, redis_option, server_of
 from worker.commands.progress import progress
 from worker.commands.replayed import Report
+from worker.commands.spans import span_of, types_option, words
 from worker.replay import letters
 from worker.replay.exports import STANDARD, Export, ExportSource
 from worker.replay.job import Replay
@@ -21,7 +20,7 @@ from worker.replay.letters import LetterSource
 from worker.replay.output import target
 from worker.replay.recipients import only_domains
 from worker.replay.sources import Source, StreamSource
-from worker.replay.span import Span, end_of, start_of
+from worker.replay.span import Span
 from worker.settings import Settings
 from worker.stream.dead_letters import dead_letters
 from worker.stream.ranges import ranges
@@ -38,20 +37,6 @@ class Request(NamedTuple):
     acknowledged: bool  # of these, only what workers have written
 
 
-def _words(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return words that were given apart or with commas."""
-    return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
-
-
-def _types(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the chosen types in the order of every listing; all where none is chosen."""
-    words = _words(context, parameter, values)
-    for word in words:
-        if word not in TYPES:
-            raise click.BadParameter(f"{word!r}: expected some of {', '.join(TYPES)}")
-    return tuple(name for name in TYPES if name in words) or TYPES
-
-
 @click.command(name="replay")
 @config_option
 @redis_option
@@ -60,9 +45,9 @@ def _types(context: click.Context, parameter: click.Parameter, values: tuple[str
     "--to", "end", metavar="TIME|ID", default="+",
     help="Where it ends: before a time, with an id. Default: the last entry that there is now.",
 )  # fmt: skip
-@click.option("--types", multiple=True, metavar="TYPE,…", callback=_types, help="Of these types only. Default: all.")
+@types_option
 @click.option(
-    "--recipient-domain", "domains", multiple=True, metavar="DOMAIN,…", callback=_words,
+    "--recipient-domain", "domains", multiple=True, metavar="DOMAIN,…", callback=words,
     help="Only rows of recipients in exactly this domain, in any case of letters.",
 )  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the files here.")
@@ -83,8 +68,8 @@ def replay_command(config_file: Path | None, redis_url: str | None, **options: A
     _check(options)
     settings = load_settings(config_file, redis_url, None).settings
     request = Request(
-        settings, server_of(settings), options["types"], _span(settings, options), options["sources"],
-        options["acknowledged"],
+        settings, server_of(settings), options["types"], span_of(settings, options["start"], options["end"]),
+        options["sources"], options["acknowledged"],
     )  # fmt: skip
     if options["live"]:
         rewind_live(request.server, request.types, request.span, yes=options["yes"], as_json=options["as_json"])
@@ -117,21 +102,6 @@ def _check(options: dict[str, Any]) -> None:
         raise click.UsageError("--acknowledged is about a range of the streams, read with --into or --export")
     if options["yes"] and not options["live"]:
         raise click.UsageError("--yes goes with --live")
-
-
-def _span(settings: Settings, options: dict[str, Any]) -> Span:
-    now, timezone = datetime.now(UTC), settings.names.timezone
-    try:
-        start = start_of(options["start"] or "-", timezone, now)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--from") from error
-    try:
-        span = Span(start, end_of(options["end"], timezone, now))
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--to") from error
-    if span.is_empty:
-        raise click.UsageError(f"nothing can be in it: it begins with {span.start} and ends with {span.end}")
-    return span
 
 
 def _write(request: Request, into: Path, domains: Sequence[str], *, as_json: bool) -> None:

@@ -4,13 +4,12 @@ Reads only. Dead letters can be large, so they are read after the script, up to 
 them left meanwhile, which the ledger tells, the whole snapshot is taken again.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from schemas.events import TYPES
 from worker import records
@@ -61,12 +60,19 @@ class StreamState(Struct, frozen=True, kw_only=True):
         return max(0, self.first_unread.at - self.first_unread.n - self.delivered.at)
 
 
+class Letters(Struct):
+    """The dead letters of a type that stand in their stream."""
+
+    events: int = 0  # by each letter's own `n`
+    indexes: dict[bytes, set[int]] = field(default_factory=dict)  # by entry: which events of it; -1: the whole entry
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """Everything that an audit asks of the server."""
 
     ledger: Mapping[str, int]
     records: Mapping[tuple[str, str], Record]  # by consumer and directory id
-    letters: Mapping[str, int]  # by type: events in the dead letters that stand in their stream
+    letters: Mapping[str, Letters]  # by type
     streams: Mapping[str, StreamState]
 
     def records_of(self, directory_id: str) -> list[Record]:
@@ -97,16 +103,19 @@ class Snapshots:
                 )
         raise StreamUnavailable("dead letters are being retried or dropped all the time: audit once that is done")
 
-    def _letters(self, last: bytes) -> dict[str, int]:
-        """Count the events in the dead letters up to one, each by its own `n`."""
-        counts = Counter(dict.fromkeys(TYPES, 0))
+    def _letters(self, last: bytes) -> dict[str, Letters]:
+        """Return the dead letters up to one, by type; what somebody added under another type is none of ours."""
+        found = {name: Letters() for name in TYPES}
         start = "-"
         while last and (page := self._link.call("XRANGE", self._keys.dead, start, last, "COUNT", _PAGE)):
             for letter in page:
                 fields = dict(zip(letter[1][::2], letter[1][1::2], strict=False))
-                counts[fields.get(b"type", b"").decode("utf-8", "replace")] += number_of(letter, b"n") or 1
+                of_type = found.get(fields.get(b"type", b"").decode("utf-8", "replace"))
+                if of_type:
+                    of_type.events += number_of(letter, b"n") or 1
+                    of_type.indexes.setdefault(fields.get(b"id", b""), set()).add(_index(fields.get(b"index", b"")))
             start = f"({page[-1][0].decode()}"
-        return counts
+        return found
 
     def _left(self) -> list[int]:
         return [int(value or 0) for value in self._link.call("HMGET", self._keys.ledger, *_left_names())]
@@ -129,14 +138,18 @@ def _left_names() -> list[str]:
     return [f"{event_type}:{counter}" for event_type in TYPES for counter in ("retried", "dropped")]
 
 
+def _index(value: bytes) -> int:
+    return int(value) if value.isdigit() and len(value) <= 9 else -1
+
+
 def _counters(reply: Sequence[bytes]) -> dict[str, int]:
     pairs = zip(reply[::2], reply[1::2], strict=True)
     return {name.decode("utf-8", "replace"): int(value) for name, value in pairs if value.isdigit()}
 
 
 def _records(reply: Sequence[bytes]) -> Iterator[tuple[tuple[str, str], Record]]:
-    for field, value in zip(reply[::2], reply[1::2], strict=True):
-        consumer, _, directory = field.decode("utf-8", "replace").rpartition(" ")
+    for name, value in zip(reply[::2], reply[1::2], strict=True):
+        consumer, _, directory = name.decode("utf-8", "replace").rpartition(" ")
         try:
             record = records.decode(value)
         except msgspec.MsgspecError:  # the placeholder, or a later version's

@@ -1,0 +1,76 @@
+"""What a deep audit of one type looks at: the files, the events, and what of them cannot be seen. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from worker.audit.deep.layout import Layout, one_layout
+from worker.audit.deep.sides import Sides, Written
+from worker.audit.directory import Files, View
+from worker.audit.report import elsewhere
+from worker.batch import TypeRenderer
+from worker.inventory import Stored
+from worker.manifest import Manifest
+from worker.records import id_order
+from worker.replay.span import Span
+from worker.settings import RowSettings
+from worker.stream.snapshot import Snapshot
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """The files that may hold rows of a span, and how its events are told apart and rendered."""
+
+    type: str
+    files: Sequence[tuple[Files, Stored]]
+    expired: Sequence[Manifest]  # files that would have to be looked at too
+    rows_elsewhere: int  # in directories that cannot be seen, of any time
+    layout: Layout
+    renderer: TypeRenderer
+    sides: Sides
+    expected: Span  # the range, as far as workers have read the stream
+
+    @property
+    def known(self) -> Span:
+        """Return the span that holds the range, and the events of all rows that stand in the files."""
+        spans = [self.expected, *(ids_of(stored) for _, stored in self.files)]
+        spans = [each for each in spans if not each.is_empty] or [self.expected]
+        return Span(min((each.start for each in spans), key=id_order), max((each.end for each in spans), key=id_order))
+
+
+def choose(event_type: str, span: Span, rows: RowSettings, snapshot: Snapshot, views: Sequence[View]) -> Choice:
+    """Return what to look at. Raises NotAudited where the files have several layouts."""
+    of_type = [view.files[event_type] for view in views]
+    files = [(each, stored) for each in of_type for stored in _within(each, span)]
+    expired = [manifest for each in of_type for manifest in each.expired if _may_hold(manifest, span)]
+    hidden = elsewhere(snapshot, {view.id for view in views}).values()
+    rows_elsewhere = sum(counts.get(event_type, 0) for counts in hidden)
+    layout = one_layout(event_type, (stored for _, stored in files), rows)
+    stream = snapshot.streams[event_type]
+    pending = frozenset(each.id.encode() for each in stream.pending)
+    written = Written(stream.last_delivered, pending, snapshot.letters[event_type].indexes)
+    unseen = [ids_of(manifest) for manifest in expired]
+    return Choice(
+        type=event_type,
+        files=files,
+        expired=expired,
+        rows_elsewhere=rows_elsewhere,
+        layout=layout,
+        renderer=TypeRenderer(event_type, layout.settings(rows, event_type)),
+        sides=Sides(span, written, unseen, is_elsewhere=rows_elsewhere > 0),
+        expected=Span(span.start, min(span.end, stream.last_delivered, key=id_order)),
+    )
+
+
+def ids_of(file: Stored | Manifest) -> Span:
+    """Return the ids between which all rows of a file are."""
+    return Span(file.first_id or "0-0", file.last_id or "0-0")
+
+
+def _within(files: Files, span: Span) -> Iterator[Stored]:
+    return (stored for stored in (*files.sealed, *files.open) if _may_hold(stored, span))
+
+
+def _may_hold(file: Stored | Manifest, span: Span) -> bool:
+    """Tell whether a file may have rows of a span."""
+    ids = ids_of(file)
+    return file.rows > 0 and id_order(ids.start) <= id_order(span.end) and id_order(span.start) <= id_order(ids.end)

@@ -1,0 +1,105 @@
+"""The rows of accounting files, as many lines at once as a block holds.
+
+Sealed files are read to their end, whatever their manifests say; open ones as far as their records tell.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+import zstandard
+
+from worker.audit.finding import Finding, Kind
+from worker.catalogue import expired
+from worker.inventory import Place, Stored, contents, sealed_file
+from worker.manifest import BadManifest
+
+_BLOCK_BYTES = 1 << 18  # fits into the processor's cache with its lines
+_TRIES = 5
+_UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+
+
+class Expired(Exception):
+    """A file has expired since the audit began."""
+
+
+class Lines(NamedTuple):
+    """Some lines of a file, without their ends; the first one's number counts from 1."""
+
+    stored: Stored
+    first: int
+    lines: list[bytes]
+
+
+class Reader:
+    """Reads files of one type; what it cannot read, and headers that are not as they should be, are findings."""
+
+    def __init__(self, place: Place, header: bytes) -> None:
+        self._place = place
+        self._header = header.removesuffix(b"\n") if header else None
+        self.findings: list[Finding] = []
+
+    def rows(self, stored: Stored) -> Iterator[Lines]:
+        """Yield the rows of a file. Raises Expired."""
+        first = 1
+        try:
+            for lines in self._lines(stored):
+                rows, number = lines, first
+                if first == 1 and self._header is not None:
+                    self._check_header(stored, lines[0])
+                    rows, number = lines[1:], 2
+                first += len(lines)
+                yield Lines(stored, number, rows)
+        except FileNotFoundError as error:
+            if any(gone.name == stored.path.name for gone in expired(self._place)):
+                raise Expired(str(error)) from error
+            self.findings.append(_finding(Kind.FILE_MISSING, stored, "is not there"))
+        except _UNREADABLE as error:
+            self.findings.append(_finding(Kind.FILE_UNREADABLE, stored, f"cannot be read: {error}"))
+
+    def _lines(self, stored: Stored) -> Iterator[list[bytes]]:
+        """Yield the lines of a file in blocks, looking for its other forms where it was moved or compressed."""
+        left = None if stored.manifest else stored.length
+        now: Stored | None = stored
+        for _ in range(_TRIES):
+            if now is None:
+                break
+            try:
+                with contents(now.content_path) as content:
+                    yield from _blocks(content, left)
+            except FileNotFoundError:
+                now = self._now(stored.path.name)
+            else:
+                return
+        raise FileNotFoundError(f"{stored.path} is not there any more")
+
+    def _now(self, name: str) -> Stored | None:
+        try:
+            return sealed_file(self._place, name)
+        except BadManifest:
+            return None
+
+    def _check_header(self, stored: Stored, line: bytes) -> None:
+        if line != self._header:
+            self.findings.append(_finding(Kind.HEADER, stored, "line 1 is not the header of its columns"))
+
+
+def _blocks(content: IO[bytes], left: int | None) -> Iterator[list[bytes]]:
+    """Yield whole lines, at most so many bytes of them; a torn last one is a line too."""
+    rest = b""
+    while True:
+        block = content.read(_BLOCK_BYTES if left is None else min(_BLOCK_BYTES, left))
+        if not block:
+            break
+        if left is not None:
+            left -= len(block)
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]
+
+
+def _finding(kind: Kind, stored: Stored, what: str) -> Finding:
+    return Finding(kind=kind, type=stored.event_type, file=str(stored.path), text=f"{stored.path}: {what}")

@@ -1,0 +1,139 @@
+"""The deep audit of one type: read the streams, read the files, compare, and look for what differs.
+
+The streams are read before the files: an entry may be trimmed meanwhile, and then the files that begin before the first
+entry that is left are not judged by rows of events that cannot be seen. A file that expires meanwhile cannot be read
+any more; then `Expired` is raised, and the audit begins again without it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from worker.audit.deep.altered import Wanted
+from worker.audit.deep.choice import Choice, ids_of
+from worker.audit.deep.compare import Difference, compare
+from worker.audit.deep.files import Reader
+from worker.audit.deep.listing import Found, Missing
+from worker.audit.deep.report import Listed, TypeReport, listed
+from worker.audit.deep.spill import Side, Spill
+from worker.audit.directory import Files
+from worker.audit.finding import Finding, Kind
+from worker.decode import RawEntry
+from worker.inventory import Stored
+from worker.records import id_order
+from worker.replay.span import Span
+from worker.stream.ranges import Ranges
+
+
+class TypeAudit:
+    """Compares the events of a type in a span with the rows in all directories that can be seen."""
+
+    def __init__(self, choice: Choice, ranges: Ranges) -> None:
+        self._choice = choice
+        self._ranges = ranges
+        self._first: str | None = None  # the first entry of the stream, once it was read
+        self.findings: list[Finding] = []
+        self.report: TypeReport | None = None
+
+    @property
+    def total(self) -> int:
+        """Return about how many rows will be read, on both sides."""
+        span, event_type = self._choice.known, self._choice.type
+        first, last = self._ranges.first(event_type, *span), self._ranges.last(event_type, *span)
+        events = last.at - first.at + first.n if first and last else 0
+        return max(0, events) + sum(stored.rows for _, stored in self._choice.files)
+
+    def run(self, directory: Path, total: int) -> Iterator[int]:
+        """Compare, spilling into a directory; yields how many more rows were read.
+
+        Raises Expired, StreamUnavailable.
+        """
+        spill = Spill(directory, total // 2)
+        yield from self._spill_events(spill)
+        yield from self._spill_files(spill)
+        difference = compare(spill.partitions())
+        found = self._find(difference)
+        missing = self._find_missing(difference, found)
+        self._conclude(spill, difference, listed(self._choice.type, difference, found, missing, self._choice.layout))
+
+    def _find(self, difference: Difference) -> Found:
+        """Look for the rows that stand too often, or that no event has."""
+        found = Found(difference)
+        if found.is_wanted:
+            for side, files, stored in self._judged():
+                for block in Reader(files.place, self._choice.renderer.rows.header).rows(stored):
+                    found.look(side, block)
+        return found
+
+    def _find_missing(self, difference: Difference, found: Found) -> Missing:
+        """Look for the rows that do not stand; where they may be elsewhere, only for what altered rows were."""
+        missing = Missing(
+            difference, self._choice.renderer, Wanted((row.text for row in found.unexpected), self._choice.layout)
+        )
+        if difference.missing or (difference.elsewhere and found.unexpected):
+            for side, entries in self._entries(self._choice.expected):
+                missing.look(side, entries)
+        return missing
+
+    def _spill_events(self, spill: Spill) -> Iterator[int]:
+        for side, entries in self._entries(self._choice.known):
+            part = self._choice.renderer.part(entries)
+            lines = part.rows.split(b"\n")
+            lines.pop()
+            spill.add(side, map(hash, lines))
+            yield len(lines)
+        first = self._ranges.first(self._choice.type)
+        self._first = first.id if first else None
+
+    def _entries(self, span: Span) -> Iterator[tuple[Side, Sequence[RawEntry]]]:
+        if span.is_empty:
+            return
+        with closing(self._ranges.entries(self._choice.type, *span)) as pages:
+            for page in pages:
+                yield from self._choice.sides.split(page)
+
+    def _spill_files(self, spill: Spill) -> Iterator[int]:
+        for side, files, stored in self._judged():
+            reader = Reader(files.place, self._choice.renderer.rows.header)
+            for block in reader.rows(stored):
+                spill.add(side, map(hash, block.lines))
+                yield len(block.lines)
+            self.findings += reader.findings
+
+    def _judged(self) -> Iterator[tuple[Side, Files, Stored]]:
+        """Yield the files, and whether rows without an event are wrong in them."""
+        for files, stored in self._choice.files:
+            first_id = ids_of(stored).start
+            is_old = self._first is None or id_order(first_id) < id_order(self._first)
+            yield Side.OLD if is_old else Side.FOUND, files, stored
+
+    def _conclude(self, spill: Spill, difference: Difference, rows: Listed) -> None:
+        self.findings += rows.findings
+        expired_rows = sum(each.rows for each in self._choice.expired)
+        not_here = difference.elsewhere - (rows.altered - rows.expected)
+        surplus = not_here - expired_rows - self._choice.rows_elsewhere
+        if surplus > 0:
+            what = "rows more are not here than expired files and other directories had"
+            self.findings.append(
+                Finding(
+                    kind=Kind.ROW_MISSING,
+                    type=self._choice.type,
+                    count=surplus,
+                    text=f"{self._choice.type}: {surplus:,} {what}",
+                )
+            )
+        self.report = TypeReport(
+            type=self._choice.type,
+            files=len(self._choice.files),
+            rows_in_files=spill.counts[Side.FOUND] + spill.counts[Side.OLD],
+            rows_of_events=spill.counts[Side.EXPECTED] + spill.counts[Side.ELSEWHERE],
+            missing=difference.missing - rows.expected,
+            doubled=difference.doubled,
+            altered=rows.altered,
+            unexpected=difference.unexpected - rows.altered,
+            elsewhere=not_here,
+            no_longer_in_the_stream=difference.old,
+            expired_files=len(self._choice.expired),
+            expired_rows=expired_rows,
+            uploaded=[each.uploaded.url for each in self._choice.expired if each.uploaded],
+        )

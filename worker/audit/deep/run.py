@@ -1,0 +1,85 @@
+"""A deep audit from its counts to its rows, begun again where a file expires in the middle of it."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from worker.audit.deep.choice import choose
+from worker.audit.deep.files import Expired
+from worker.audit.deep.job import TypeAudit
+from worker.audit.deep.report import TypeReport
+from worker.audit.directory import Shelf
+from worker.audit.finding import Finding, NotAudited
+from worker.audit.report import Report, audit
+from worker.replay.span import Span
+from worker.settings import RowSettings
+from worker.stream.link import Connector
+from worker.stream.ranges import ranges
+from worker.stream.snapshot import snapshots
+
+_TRIES = 3
+
+#: Shows how many rows were read, of about so many: what it yields is told how many so far, twice.
+Watch = Callable[[int], AbstractContextManager[Callable[[int, int], None]]]
+
+
+class DeepReport(Struct, frozen=True, kw_only=True):
+    """The counts, and every row of the range."""
+
+    counts: Report
+    types: Sequence[TypeReport]
+    findings: Sequence[Finding]  # of both
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What is asked."""
+
+    span: Span
+    types: Sequence[str]
+    rows: RowSettings
+    known_lost: int
+
+
+def deep_audit(
+    connect: Connector, partition: str, shelves: Callable[[], Sequence[Shelf]], question: Question, watch: Watch
+) -> DeepReport:
+    """Compare every event of a span with every row. Raises StreamUnavailable, NotAudited, OSError."""
+    for _ in range(_TRIES):
+        with snapshots(connect, partition) as taken:
+            counts, snapshot, views = audit(taken, shelves(), question.known_lost)
+        with ranges(connect, partition) as streams:
+            chosen = (choose(name, question.span, question.rows, snapshot, views) for name in question.types)
+            jobs = [TypeAudit(choice, streams) for choice in chosen]
+            try:
+                _run(jobs, watch)
+            except Expired:
+                continue
+        findings = list(counts.findings)
+        findings += (each for job in jobs for each in job.findings if not _is_told(each, counts.findings))
+        return DeepReport(counts=counts, types=[job.report for job in jobs if job.report], findings=findings)
+    raise NotAudited("files expire faster than they can be read: begin later (--from)")
+
+
+def _run(jobs: Sequence[TypeAudit], watch: Watch) -> None:
+    totals = [job.total for job in jobs]
+    done = 0
+    with watch(sum(totals)) as tell:
+        for job, total in zip(jobs, totals, strict=True):
+            with _directory() as directory:
+                for rows in job.run(directory, total):
+                    done += rows
+                    tell(done, done)
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="haraka-accounting-audit-") as path:
+        yield Path(path)
+
+
+def _is_told(finding: Finding, findings: Sequence[Finding]) -> bool:
+    """Tell whether the counts have shown it already."""
+    return any((each.kind, each.file) == (finding.kind, finding.file) for each in findings if each.file)

@@ -1,0 +1,92 @@
+"""Which side of the comparison an entry is on: must its rows stand in the files, may they, or can nobody tell. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import groupby
+from typing import NamedTuple
+
+import msgspec
+
+from worker.audit.deep.spill import Side
+from worker.decode import RawEntry, payload_of
+from worker.records import id_order
+from worker.replay.span import Span
+
+_Order = tuple[int, int]
+_WHOLE_ENTRY = -1
+_INDEXES = b"indexes"
+
+_events = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Written(NamedTuple):
+    """What workers had committed at the moment of the audit, of one type."""
+
+    through: str  # the last id that was delivered
+    pending: frozenset[bytes]  # ids up to it that were not acknowledged
+    letters: Mapping[bytes, AbstractSet[int]]  # by id: events in it that are dead letters; -1: the whole entry
+
+
+class Sides:
+    """Tells entries of one type apart, page by page."""
+
+    def __init__(self, span: Span, written: Written, unseen: Sequence[Span], *, is_elsewhere: bool) -> None:
+        """`unseen` are spans of files that are not here any more; with `is_elsewhere`, others have files too."""
+        self._span = span
+        self._written = written
+        self._unseen = unseen
+        self._is_elsewhere = is_elsewhere
+        self._through = id_order(written.through)
+        self._special = written.pending | written.letters.keys()
+        self._edges = [self._after(written.through)]
+        for each in (span, *unseen):
+            self._edges += [id_order(each.start), self._after(each.end)]
+
+    def split(self, page: Sequence[RawEntry]) -> Iterator[tuple[Side, Sequence[RawEntry]]]:
+        """Yield a page's entries by side, in their order, without the events that are dead letters."""
+        first, last = id_order(page[0][0].decode()), id_order(page[-1][0].decode())
+        if self._special and not self._special.isdisjoint(entry_id for entry_id, _ in page):
+            page = list(self._without_letters(page))
+        elif not any(first < edge <= last for edge in self._edges):
+            yield self._side(page[0]), page
+            return
+        for side, entries in groupby(page, key=self._side):
+            yield side, list(entries)
+
+    def _side(self, entry: RawEntry) -> Side:
+        entry_id = entry[0].decode()
+        if not self._span.holds(entry_id) or id_order(entry_id) > self._through or entry[0] in self._written.pending:
+            return Side.KNOWN
+        if self._is_elsewhere or any(each.holds(entry_id) for each in self._unseen):
+            return Side.ELSEWHERE
+        return Side.EXPECTED
+
+    def _without_letters(self, page: Iterable[RawEntry]) -> Iterator[RawEntry]:
+        for entry_id, fields in page:
+            dead = self._written.letters.get(entry_id)
+            if dead is None or fields is None:
+                yield entry_id, fields
+            elif _WHOLE_ENTRY not in dead and (left := _left(payload_of(fields), dead)):
+                yield entry_id, left
+
+    @staticmethod
+    def _after(entry_id: str) -> _Order:
+        milliseconds, sequence = id_order(entry_id)
+        return milliseconds, sequence + 1
+
+
+def indexes_of(fields: Sequence[bytes], count: int) -> Iterable[int]:
+    """Return which events of an entry its payload holds: all, but for what `Sides` took out."""
+    return map(int, fields[3].split()) if fields[2:3] == [_INDEXES] else range(count)
+
+
+def _left(payload: bytes, dead: AbstractSet[int]) -> list[bytes]:
+    """Return the fields of an entry without some of its events; nothing where none is left."""
+    try:
+        events = _events.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    left = {index: event for index, event in enumerate(events) if index not in dead}
+    if not left:
+        return []
+    return [b"events", msgspec.json.encode([*left.values()]), _INDEXES, " ".join(map(str, left)).encode()]
