@@ -8,6 +8,7 @@ from schemas.events import TYPES
 from worker.settings import (
     DirectorySettings,
     Format,
+    JanitorSettings,
     NameSettings,
     RotationSettings,
     RowSettings,
@@ -40,6 +41,13 @@ def settings(answers: Answers, password: str | None) -> Settings:
             location={name: answers[keys.LOCATION[name]] for name in TYPES},
             archive_to={name: answers[keys.ARCHIVE_TO[name]] for name in TYPES},
             min_free_bytes=answers[keys.MIN_FREE_MB] * 1_000_000,
+        ),
+        janitor=JanitorSettings(
+            compress=answers[keys.COMPRESS],
+            archive_url=answers[keys.ARCHIVE_URL],
+            keep_days=answers[keys.KEEP_DAYS],
+            keep_bytes=answers[keys.KEEP_MB],
+            keep_recovered_days=answers[keys.KEEP_RECOVERED],
         ),
         stream=_stream(answers, password),
         server=ServerSettings(directory=answers[keys.SERVER_DIRECTORY], port=answers[keys.SERVER_PORT]),

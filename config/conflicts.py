@@ -16,6 +16,10 @@ def conflicts(answers: Answers) -> Iterator[Problem]:
     """Yield what cannot be true together, or not on this machine."""
     yield from _times(answers)
     yield from _headings(answers)
+    yield from _endings(answers)
+    if answers[keys.KEEP_DAYS] == 0 and answers[keys.ARCHIVE_URL] is None and answers.fit(keys.ARCHIVE_URL):
+        message = "0 removes a file as soon as it is uploaded: expected an archive_url, or at least 1 day"
+        yield answers.problem(message, keys.KEEP_DAYS)
     yield from places.shared(answers)
     yield from places.unwritable(answers)
     yield from places.server_unwritable(answers)
@@ -47,6 +51,16 @@ def _times(answers: Answers) -> Iterator[Problem]:
     if answers.fit(timeout, block, lease) and answers[lease] < shortest:
         expected = f"expected at least {shortest}, twice the socket timeout and block_ms together"
         yield answers.problem(f"lease_seconds is {answers[lease]}: {expected}", timeout, block, lease)
+
+
+def _endings(answers: Answers) -> Iterator[Problem]:
+    """Yield a name that would look like a manifest, or like a compressed file."""
+    extension = answers[keys.EXTENSION] or ""
+    name = answers[keys.FILENAME].format(type="d", time="t", consumer="c", extension=extension)
+    for ending in (".json", ".zst", ".gz"):
+        if name.endswith(ending):
+            message = f"names would end with {ending}, as manifests or compressed files do: expected another ending"
+            yield answers.problem(message, keys.FILENAME, keys.EXTENSION)
 
 
 def _headings(answers: Answers) -> Iterator[Problem]:

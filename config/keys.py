@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from config import columns, locations, naming, redis_url, values
+from config import columns, locations, naming, redis_url, store_url, values
 from config.ini import MAIN
 from config.key import Key
 from schemas.catalogue import DEFAULT_COLUMNS
 from schemas.events import TYPES
-from worker.settings import Format
+from worker.settings import Compression, Format
 
 
 def _file(text: str) -> Path:
@@ -101,6 +101,55 @@ MIN_FREE_MB = Key(
     "64",
     "Megabytes (of 10^6 bytes) that stay free on the disk: with less, the worker stops reading until there is room.",
     "1000",
+)
+
+COMPRESS = Key(
+    MAIN,
+    "compress",
+    values.one_of(Compression),
+    "none",
+    "Form that files get once they are sealed: `none`, `zstd` (`<name>.zst`) or `gzip` (`<name>.gz`).",
+    "zstd",
+)
+ARCHIVE_URL = Key(
+    MAIN,
+    "archive_url",
+    values.optional(store_url.store_url),
+    "",
+    "Object storage that sealed files and their manifests are copied to: `s3://bucket/prefix`, `gs://`, `az://`, "
+    "`file:///directory`. `{directory}` in it becomes the id of the directory: directories that share a prefix need "
+    "it. Credentials come from the environment, such as `AWS_ACCESS_KEY_ID`; never from here.",
+    "s3://mail-archive/accounting/{directory}",
+    "none",
+)
+KEEP_DAYS = Key(
+    MAIN,
+    "keep_days",
+    values.optional(values.whole(0, 36_500, "a whole number of days")),
+    "",
+    "Days after which a sealed file is removed; with `archive_url`, only once it is uploaded. 0, as soon as it is "
+    "uploaded, needs an `archive_url`.",
+    "90",
+    "kept for ever",
+)
+KEEP_MB = Key(
+    MAIN,
+    "keep_mb",
+    values.optional(values.megabytes),
+    "",
+    "Megabytes (of 10^6 bytes) that the sealed files of the directory may have together, as they stand: above it, the "
+    "oldest are removed; with `archive_url`, only once they are uploaded.",
+    "100000",
+    "no limit",
+)
+KEEP_RECOVERED = Key(
+    MAIN,
+    "keep_recovered_days",
+    values.whole(1, 36_500, "a whole number of days"),
+    "30",
+    "Days after which tails in `recovered/` are removed: rows that were cut off a file because they were never "
+    "acknowledged, and that stand in another one.",
+    "90",
 )
 
 LOCATION = {
@@ -278,6 +327,7 @@ SECTIONS = {
 
 _ALL: tuple[Key[object], ...] = (
     *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING, ARCHIVE_INTERVAL, MAX_SIZE, MIN_FREE_MB),
+    *(COMPRESS, ARCHIVE_URL, KEEP_DAYS, KEEP_MB, KEEP_RECOVERED),
     *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),
     *(REDIS_URL, PASSWORD_FILE, PARTITION, SOCKET_TIMEOUT, BLOCK, LEASE, BATCH_ENTRIES, BATCH_BYTES),
     *(WAIT_REPLICAS, PRODUCER_DAYS, STREAM_RETENTION, STREAM_MAX_MB),

@@ -92,6 +92,7 @@ the URL. A URL that holds one is accepted with a warning.
 - two types whose locations are one directory, or one inside the other; `..` in a location; `archive_to` that is the
   location itself
 - directories that can neither be made nor written
+- `keep_days=0` without an `archive_url`; an `archive_url` with credentials in it
 - a `block_ms` that is not well below the socket timeout; a lease not well above both
 
 ## Accepted with a warning

@@ -95,7 +95,7 @@ def _move(path: Path, archive: Path) -> Path:
         return path
     sync_directory(archive)
     path.unlink()
-    manifest_path(path).unlink()
+    manifest_path(path).unlink(missing_ok=True)  # the janitor may have finished this move already
     sync_directory(path.parent)
     return target
 

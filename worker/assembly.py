@@ -9,9 +9,11 @@ from worker.batch import BatchSize, Renderer
 from worker.chores import Chores
 from worker.directory import Directory
 from worker.files import Files
+from worker.janitor import EVERY_SECONDS, Janitor
 from worker.loop import Worker
 from worker.manifest import Writer
 from worker.patience import Pauses
+from worker.schedule import Job
 from worker.settings import Settings
 from worker.stream import Connector, Stream
 from worker.stream.link import connector
@@ -45,6 +47,7 @@ def build_worker(
         format=settings.rows.format, separator=settings.rows.separator, timezone=str(settings.rows.timezone),
     )  # fmt: skip
     chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
+    janitor = Janitor(settings.directory, settings.janitor, archiving=archiving)
     columns = {column for names in settings.rows.columns.values() for column in names}
     wanted = sorted(header_of(column) for column in columns if is_custom(column))
     return Worker(
@@ -56,5 +59,5 @@ def build_worker(
         size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
         lease_seconds=settings.stream.lease_seconds,
         pauses=pauses,
-        chores=chores.jobs(),
+        chores=[*chores.jobs(), Job("janitor", EVERY_SECONDS, janitor.tick, janitor.stop)],
     )

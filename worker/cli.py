@@ -23,6 +23,7 @@ from worker.commands.options import redis_option as _redis
 from worker.commands.producers import producers_command
 from worker.commands.replay import replay_command
 from worker.commands.status import status_command
+from worker.commands.tidy import tidy_command
 from worker.errors import AccountingError, ExitCode
 from worker.log import event
 from worker.loop import Worker
@@ -125,6 +126,7 @@ cli.add_command(dead_group)
 cli.add_command(producers_command)
 cli.add_command(replay_command)
 cli.add_command(status_command)
+cli.add_command(tidy_command)
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -67,6 +67,11 @@ def kept(directory: Path) -> list[Path]:
     return sorted(note for note in notes if not _TAIL.search(note.name))
 
 
+def tails(directory: Path) -> list[Path]:
+    """Return the notes on tails in `recovered/`: rows that were never acknowledged, so they stand elsewhere, too."""
+    return sorted(note for note in (directory / RECOVERED).glob("*.json") if _TAIL.search(note.name))
+
+
 def note_short(directory: Path, file: AccountingFile) -> Path:
     """Note in `lost/` that a file is shorter than what was committed, and move it there as it is."""
     path = _free(directory / LOST, file.path.name)

@@ -23,6 +23,7 @@ class Job(NamedTuple):
     name: str
     every_seconds: int
     work: Callable[[], None]
+    stop: Callable[[], None] | None = None  # asks one that takes long to end early; it has a thread of its own
 
 
 class Schedule:
@@ -31,16 +32,18 @@ class Schedule:
     def __init__(self, interval_seconds: int, jobs: Sequence[Job]) -> None:
         self._interval_seconds = interval_seconds
         self._due = threading.Event()
+        self._stops = [job.stop for job in jobs if job.stop]
         self._scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(1)},
+            executors={"default": ThreadPoolExecutor(1), "long": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         for job in jobs:
             # Soon after the start too: a worker that is restarted often would never come to its hourly jobs.
             first = datetime.now(UTC) + timedelta(seconds=min(_FIRST_SECONDS, job.every_seconds))
             trigger = IntervalTrigger(seconds=job.every_seconds)
-            self._scheduler.add_job(job.work, trigger, id=job.name, next_run_time=first)
+            executor = "long" if job.stop else "default"
+            self._scheduler.add_job(job.work, trigger, id=job.name, next_run_time=first, executor=executor)
 
     def start(self) -> None:
         """Start the timers."""
@@ -48,6 +51,8 @@ class Schedule:
 
     def stop(self) -> None:
         """Stop the timers, and wait for a job that runs."""
+        for stop in self._stops:
+            stop()
         if self._scheduler.running:
             self._scheduler.shutdown()
 

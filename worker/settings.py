@@ -54,6 +54,24 @@ class DirectorySettings(Struct, frozen=True, kw_only=True):
     min_free_bytes: int = 0  # with less room, reading pauses
 
 
+class Compression(StrEnum):
+    """Form that sealed files get."""
+
+    NONE = "none"
+    ZSTD = "zstd"
+    GZIP = "gzip"
+
+
+class JanitorSettings(Struct, frozen=True, kw_only=True):
+    """What becomes of sealed files. Nothing expires unless a limit is given."""
+
+    compress: Compression = Compression.NONE
+    archive_url: str | None = None  # object storage; with it, only what was uploaded expires
+    keep_days: int | None = None  # 0: as soon as it is uploaded
+    keep_bytes: int | None = None  # of all sealed files of the directory, as they stand
+    keep_recovered_days: int = 30
+
+
 class StreamSettings(Struct, frozen=True, kw_only=True):
     """The connection to Redis and how it is read."""
 
@@ -92,6 +110,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     names: NameSettings
     rotation: RotationSettings
     directory: DirectorySettings
+    janitor: JanitorSettings = JanitorSettings()
     stream: StreamSettings
     server: ServerSettings
     worker: WorkerSettings

@@ -113,6 +113,9 @@ def test_every_key_reaches_its_setting(read_text: Read, tmp_path: Path) -> None:
     assert (stream.url, stream.partition, stream.socket_timeout_seconds) == ("redis://h", "p", 7.0)
     assert (stream.block_ms, stream.lease_seconds, stream.batch_entries, stream.batch_bytes) == (20, 40, 3, 10_000)
     assert settings.worker.name == "w"
+    kept = read_text("compress=gzip\narchive_url=s3://b/p\nkeep_days=3\nkeep_mb=2\nkeep_recovered_days=4\n").janitor
+    assert (kept.compress, kept.archive_url, kept.keep_days) == ("gzip", "s3://b/p", 3)
+    assert (kept.keep_bytes, kept.keep_recovered_days) == (2_000_000, 4)
     assert (settings.server.directory, settings.server.port) == (tmp_path / "valkey", 1234)
 
 
@@ -206,6 +209,9 @@ def test_no_problem_repeats_a_url_that_may_hold_a_password(check_text: Check) ->
         ("[redis]\nblock_ms=4501", "expected at most 4500"),
         ("[redis]\nsocket_timeout_seconds=1\nblock_ms=600", "expected at most 500"),
         ("[redis]\nlease_seconds=11", "expected at least 12"),
+        ("keep_days=0", "expected an archive_url, or at least 1 day"),
+        ("format=jsonl\nextension=json", "would end with .json"),
+        ("filename={type}.{time}.gz", "would end with .gz"),
         ("separator=;\n[fields]\nbounce=rcpt,custom_X;Y", "'custom_X;Y' holds the separator: expected another"),
     ],
 )
@@ -217,6 +223,7 @@ def test_a_mistake_is_named_with_what_was_expected(check_text: Check, text: str,
     "text",
     [
         "[redis]\nblock_ms=4500",
+        "keep_days=0\narchive_url=s3://bucket/a",
         "[redis]\nsocket_timeout_seconds=1\nblock_ms=500",
         "[redis]\nlease_seconds=12",
         "[fields]\nbounce=rcpt,custom_X;Y",

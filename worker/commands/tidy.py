@@ -1,0 +1,34 @@
+"""`haraka-accounting tidy`: one run of the janitor, for a directory without a worker, or to see what fails."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from worker.commands.options import config_option, load_settings
+from worker.directory import known_id
+from worker.errors import DiskTrouble, ExitCode
+from worker.janitor import Janitor
+
+
+@click.command(name="tidy")
+@config_option
+def tidy_command(config_file: Path | None) -> None:
+    """Move, compress, upload and expire sealed files now, as the configuration asks for.
+
+    Workers do it themselves, once a minute; this is for a directory without one, or to see at once what fails.
+    Exit code 1 says that something could not be done, 73 that a worker is at it.
+    """
+    settings = load_settings(config_file, None, None).settings
+    path = settings.directory.path
+    if known_id(path) is None:
+        raise DiskTrouble(f"{path}: no directory of accounting files: expected one that a worker has used")
+    janitor = Janitor(settings.directory, settings.janitor, archiving=settings.rotation.archiving)
+    try:
+        done = janitor.run()
+    except OSError as error:
+        raise DiskTrouble(f"{error.filename or path}: {error.strerror}") from error
+    click.echo(", ".join(f"{name} {count}" for name, count in msgspec.structs.asdict(done).items()))
+    if janitor.troubles:
+        sys.exit(ExitCode.FAILED)
