@@ -43,6 +43,7 @@ class Publisher {
   #saidFull = false
   #closed = false
   #woken = false
+  #now // when the first event of this turn came
   #watch
 
   constructor({ producer, settings, courier, spool, counters, log }) {
@@ -66,7 +67,9 @@ class Publisher {
 
   /** Take an event; `done` is called once it is safe, or has waited long enough, or is dropped. Never throws. */
   add(type, body, done) {
-    const event = { type, body, at: performance.now(), done }
+    // Events of one turn of the event loop have one instant: it is asked for once.
+    if (!this.#woken) this.#now = performance.now()
+    const event = { type, body, at: this.#now, done }
     if (this.#waiting.isFull || (this.#full && this.#settings.on_full === 'drop')) return this.#drop([event])
     this.#waiting.push(event)
     if (this.#woken) return
@@ -76,6 +79,7 @@ class Publisher {
     queueMicrotask(() => {
       this.#woken = false
       this.#turn()
+      this.#waiting.settle()
     })
   }
 

@@ -35,6 +35,7 @@ const BREAKAGES = [
     'this.#waiting.push(event); event.done = undefined; done()\n',
     'publisher',
   ],
+  ['events that wait stay trees', 'lib/publisher.js', 'this.#waiting.settle()\n', '', 'publisher'],
   [
     'an ambiguous batch gets a new number',
     'lib/publisher.js',

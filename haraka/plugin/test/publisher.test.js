@@ -6,11 +6,22 @@ const assert = require('node:assert/strict')
 const { readdirSync } = require('node:fs')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
+const v8 = require('node:v8')
+const vm = require('node:vm')
 
 const { Proxy } = require('./support/proxy')
 const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
 const { eventsOf, ledgerOf } = require('./support/streams')
 const { Valkey } = require('./support/valkey')
+
+v8.setFlagsFromString('--expose-gc')
+const collect = vm.runInNewContext('gc')
+
+/** Bytes of what is still needed. */
+function heapUsed() {
+  collect()
+  return process.memoryUsage().heapUsed
+}
 
 describe('the publisher', () => {
   let valkey, proxy, home
@@ -105,6 +116,25 @@ describe('the publisher', () => {
     assert.ok(performance.now() - much < 300, 'much does not wait')
     assert.deepEqual(await inStreams(), expected(76))
     assert.equal(haraka.accounting.counters.spooled, 0)
+  })
+
+  test('holds little more than their text for events that wait', async () => {
+    const haraka = await connected({ spool_after_ms: 5000, max_hold_ms: 10_000 })
+    proxy.mode = 'stall'
+    const hooks = [haraka.one()]
+    await Promise.resolve()
+    const before = heapUsed()
+    for (let i = 0; i < 4000; i++) {
+      // Added up as event.js does it.
+      let text = `"timeLogged":${Date.now()}`
+      for (let field = 0; field < 15; field++) text += `,"field ${field}":"` + `value of ${i}` + '"'
+      hooks.push(new Promise((resolve) => haraka.accounting.add('delivered', text, 'JOB.1', resolve)))
+    }
+    await Promise.resolve()
+    const held = (heapUsed() - before) / 4000
+    assert.ok(held < 1200, `${held} bytes for a text of some 450 and its hook`)
+    proxy.mode = 'pass'
+    await Promise.all(hooks)
   })
 
   test('adds nothing twice when replies are swallowed after the script ran', async () => {

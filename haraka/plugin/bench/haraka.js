@@ -1,0 +1,176 @@
+'use strict'
+
+// A real Haraka for the benchmarks: one process that relays mail from a sender to a sink, both in the bench's own process.
+
+const { spawn } = require('node:child_process')
+const { once } = require('node:events')
+const {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} = require('node:fs')
+const net = require('node:net')
+const os = require('node:os')
+const path = require('node:path')
+const { setTimeout: pause } = require('node:timers/promises')
+
+const { freePort } = require('../test/support/valkey')
+
+const CONNECTIONS = 10
+const PLUGIN = path.join(__dirname, '..')
+const LAB = `exports.hook_connect = function (next, c) { c.relaying = true; next() }
+exports.hook_rcpt = function (next) { next(OK) }
+exports.hook_get_mx = function (next) { next(OK, { exchange: '127.0.0.1', port: SINK, priority: 0 }) }`
+
+// The hooks that the plugin has, without the plugin: what Haraka itself takes for running them.
+const ONLY_NEXT = `exports.register = function () {
+  for (const hook of ['queue_outbound', 'send_email', 'delivered', 'deferred', 'bounce']) this.register_hook(hook, 'go_on')
+}
+exports.go_on = function (next) { next() }`
+
+/** Speak lines: `answer(line)` gives what is written back. */
+function lines(socket, answer) {
+  let rest = ''
+  socket.setEncoding('latin1').on('error', () => {})
+  socket.on('data', (data) => {
+    const found = (rest + data).split('\r\n')
+    rest = found.pop()
+    for (const line of found) {
+      const reply = answer(line)
+      if (reply) socket.write(reply)
+    }
+  })
+}
+
+async function startSink(onMessage) {
+  const server = net.createServer((socket) => {
+    let inData = false
+    socket.write('220 sink\r\n')
+    lines(socket, (line) => {
+      if (inData && line !== '.') return ''
+      if (inData) onMessage()
+      const ended = inData
+      inData = !ended && /^DATA/i.test(line)
+      return inData ? '354 go\r\n' : /^QUIT/i.test(line) ? '221 bye\r\n' : '250 ok\r\n'
+    })
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  return server
+}
+
+/** Send messages over one connection. */
+function send(port, count, from) {
+  const body = `From: a@sender.test\r\nSubject: x\r\n\r\n${'line of text\r\n'.repeat(40)}.\r\n`
+  const steps = ['EHLO client\r\n']
+  for (let i = 0; i < count; i++) {
+    steps.push('MAIL FROM:<a@sender.test>\r\n', `RCPT TO:<r${from + i}@a.test>\r\n`, 'DATA\r\n', body)
+  }
+  steps.push('QUIT\r\n')
+  return new Promise((resolve, reject) => {
+    const socket = net.connect(port, '127.0.0.1')
+    socket.on('close', resolve).on('error', reject)
+    let step = 0
+    lines(socket, (line) =>
+      /^[23]\d\d /.test(line) ? steps[step++] : /^[45]/.test(line) && reject(new Error(line)),
+    )
+  })
+}
+
+async function listening(port) {
+  for (let i = 0; i < 100; i++) {
+    const socket = net.connect(port, '127.0.0.1')
+    const found = await new Promise((resolve) => {
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+    })
+    socket.destroy()
+    if (found) return
+    await pause(100)
+  }
+  throw new Error('Haraka did not start')
+}
+
+/** CPU time of all threads, to the nanosecond. */
+function cpuMs(pid) {
+  const threads = readdirSync(`/proc/${pid}/task`)
+  const times = threads.map((id) =>
+    Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, 'latin1').split(' ')[0]),
+  )
+  return times.reduce((sum, each) => sum + each, 0) / 1e6
+}
+
+function instance(haraka, port, sink, redis, plugins) {
+  const dir = mkdtempSync(path.join(os.tmpdir(), 'accounting-haraka-'))
+  for (const name of ['config', 'plugins', 'node_modules']) mkdirSync(path.join(dir, name))
+  const write = (name, text) => writeFileSync(path.join(dir, name), text)
+  write('config/smtp.ini', `listen=127.0.0.1:${port}\nnodes=0\n`)
+  write('config/outbound.ini', 'local_mx_ok=true\nenable_tls=false\n')
+  write('config/connection.ini', readFileSync(path.join(haraka, 'config', 'connection.ini')))
+  write('config/log.ini', 'level=warn\n')
+  write('config/me', 'mx1.bench\n')
+  write('config/plugins', plugins.join('\n'))
+  write('config/accounting_stream.ini', `[redis]\nport=${redis}\n`)
+  write('plugins/lab.js', LAB.replace('SINK', sink))
+  write('plugins/only_next.js', ONLY_NEXT)
+  symlinkSync(PLUGIN, path.join(dir, 'node_modules', 'haraka-plugin-accounting-stream'))
+  return dir
+}
+
+/** One Haraka with its sink. */
+class Haraka {
+  cpuMs = 0
+  seconds = 0
+  sent = 0
+  #delivered = 0
+
+  /** haraka: directory of its npm package; plugins: beside the one that lets everything through. */
+  static async start(haraka, redis, plugins) {
+    const subject = new Haraka()
+    subject.sink = await startSink(() => subject.#delivered++)
+    subject.port = await freePort()
+    subject.dir = instance(haraka, subject.port, subject.sink.address().port, redis, ['lab', ...plugins])
+    subject.child = spawn(process.execPath, [path.join(haraka, 'haraka.js')], {
+      env: { ...process.env, HARAKA: subject.dir },
+      stdio: 'ignore',
+    })
+    await listening(subject.port)
+    return subject
+  }
+
+  /** Messages through to the sink, and their hooks. */
+  async relay(count) {
+    const end = this.#delivered + count
+    const each = count / CONNECTIONS
+    await Promise.all(Array.from({ length: CONNECTIONS }, (_, i) => send(this.port, each, i * each)))
+    while (this.#delivered < end) await pause(5)
+    await pause(50)
+  }
+
+  async measure(count) {
+    const [cpu, begin] = [cpuMs(this.child.pid), performance.now()]
+    await this.relay(count)
+    this.cpuMs += cpuMs(this.child.pid) - cpu
+    this.seconds += (performance.now() - begin - 50) / 1000
+    this.sent += count
+  }
+
+  get cpuPerMessage() {
+    return this.cpuMs / this.sent
+  }
+
+  get rate() {
+    return this.sent / this.seconds
+  }
+
+  async stop() {
+    this.child.kill('SIGKILL')
+    await once(this.child, 'exit')
+    this.sink.close()
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+module.exports = { Haraka }
