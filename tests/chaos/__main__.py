@@ -1,61 +1,108 @@
-"""`python -m tests.chaos`: about three minutes of chaos; exit code 1 and a directory to look into on any difference."""
+"""`python -m tests.chaos`: about two minutes of chaos; exit code 1 and a directory to look into on any difference.
+
+`--seeds 1-20` does one run after the other: a line of figures for each, and their sums.
+"""
 
 import secrets
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
 import click
+import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from tests.chaos.figures import header, line, summary, sums
 from tests.chaos.run import Report, Settings, run
 
-_ACTIONS_PER_SECOND = 1.0
+
+def _seeds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Sequence[int]:
+    """Return the seeds that are meant by `7` or `1-20`; one of chance where none is given."""
+    if value is None:
+        return [secrets.randbelow(10**6)]
+    first, dash, last = value.partition("-")
+    if not first.isdigit() or bool(dash) != last.isdigit() or int(last or first) < int(first):
+        raise click.BadParameter(f"{value!r} is neither a seed such as 7 nor a range such as 1-20")
+    return range(int(first), int(last or first) + 1)
 
 
 @click.command()
-@click.option("--seed", type=int, default=None, help="What chance decides is decided again the same way.")
-@click.option("--seconds", type=click.FloatRange(5), default=150.0, show_default=True, help="Seconds of chaos.")
-@click.option("--events", type=click.IntRange(100), default=540_000, show_default=True, help="Events to publish.")
+@click.option(
+    "--seed", "--seeds", "seeds", callback=_seeds, metavar="N[-M]",
+    help="What chance decides is decided again the same way; 1-20 for as many runs.",
+)  # fmt: skip
+@click.option("--seconds", type=click.FloatRange(5), default=105.0, show_default=True, help="Seconds of chaos.")
+@click.option("--events", type=click.IntRange(100), default=510_000, show_default=True, help="Events to publish.")
 @click.option("--workers", type=click.IntRange(3), default=3, show_default=True, help="Worker processes.")
-def main(seed: int | None, seconds: float, events: int, workers: int) -> None:
+@click.option(
+    "--actions-per-second", type=click.FloatRange(0.1, 5), default=1.4, show_default=True,
+    help="Kills, stalls, stops, faults of connections and of the server, taken together.",
+)  # fmt: skip
+def main(seeds: Sequence[int], *, seconds: float, events: int, workers: int, actions_per_second: float) -> None:
     """Kill, stall and cut off workers and server for some minutes, then compare every row."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # also where it was inherited as ignored
-    console = Console()
-    settings = Settings(
-        seed=secrets.randbelow(10**6) if seed is None else seed, seconds=seconds, events=events, workers=workers,
-        actions=int(seconds * _ACTIONS_PER_SECOND),
-    )  # fmt: skip
+    console = Console(highlight=False)
+    every = [
+        Settings(seed=seed, seconds=seconds, events=events, workers=workers, actions=int(seconds * actions_per_second))
+        for seed in seeds
+    ]
+    if len(every) == 1:
+        report = _one(every[0], console)
+        if report:
+            console.print(summary(every[0], report))
+        sys.exit(not (report and not report.differences))
+    sys.exit(not _several(every, console))
+
+
+def _several(every: Sequence[Settings], console: Console) -> bool:
+    """Do one run after the other; True where each was without a difference."""
+    console.print(header(), soft_wrap=True)
+    reports = []
+    for settings in every:
+        report = _one(settings, console)
+        if report:
+            reports.append(report)
+            console.print(line(settings.seed, report), soft_wrap=True)
+    passed = sum(not report.differences for report in reports)
+    console.print(sums(reports), soft_wrap=True)
+    console.print(
+        f"{passed} of {len(every)} runs without a difference", style="green" if passed == len(every) else "red"
+    )
+    return passed == len(every)
+
+
+def _one(settings: Settings, console: Console) -> Report | None:
+    """Do a run and tell what differs; None where it was not finished. Its files stay only where something is wrong."""
     home = Path(tempfile.mkdtemp(prefix="chaos-"))
     try:
-        report = _run(settings, home, console)
-    except BaseException:
-        console.print(f"seed {settings.seed} was not finished; its files are in {home}", soft_wrap=True)
+        report = _watched(settings, home, console)
+    except BaseException as error:
+        console.print(f"seed {settings.seed} was not finished: {error!r}; its files are in {home}", soft_wrap=True)
+        if isinstance(error, (AssertionError, OSError, redis.RedisError)):
+            return None
         raise
-    console.print(summary(settings, report))
+    for difference in report.differences:
+        console.print(difference, style="red", markup=False, soft_wrap=True)
     if report.differences:
-        for difference in report.differences:
-            console.print(difference, style="red", markup=False, soft_wrap=True)
-        console.print(f"{len(report.differences)} differences; see {home}", style="bold red", soft_wrap=True)
-        sys.exit(1)
-    console.print("Every row stands exactly once.", style="green")
-    shutil.rmtree(home)
+        console.print(f"seed {settings.seed}: {len(report.differences)} differences; see {home}", soft_wrap=True)
+    else:
+        shutil.rmtree(home)
+    return report
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(settings: Settings, home: Path, console: Console) -> Report:
+def _watched(settings: Settings, home: Path, console: Console) -> Report:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"seed {settings.seed}", total=settings.events)
         return run(settings, home, _showing(progress, task, settings.seed))
 
@@ -69,34 +116,6 @@ def _showing(progress: Progress, task: int, seed: int) -> Callable[[Report], Non
         progress.update(progress.task_ids[task], completed=report.published, description=text)
 
     return show
-
-
-def summary(settings: Settings, report: Report) -> Table:
-    """Return the figures of a run."""
-    table = Table(title=f"Chaos run, seed {settings.seed}", title_justify="left", show_header=False)
-    happened = sorted((name, count) for name, count in report.happened.items())
-    found = report.found
-    for name, value in (
-        ("workers", settings.workers),
-        ("events", report.published),
-        ("events a second", round(report.published / report.seconds)),
-        ("kills", report.kills),
-        ("stalls", report.stalls),
-        ("cuts", report.cuts),
-        ("server restarts", report.server_restarts),
-        ("everything that happened", ", ".join(f"{count} {name}" for name, count in happened)),
-        ("workers fenced", found.fenced),
-        ("batches sent again", f"{report.resent}, {report.duplicates} of them were there"),
-        ("audits", report.audits),
-        ("rows", found.rows.total()),
-        ("files sealed", found.sealed),
-        ("rows in recovered/", found.recovered_rows),
-        ("dead letters, lost", f"{found.ledger['dead']}, {found.ledger['lost']}"),
-        ("most entries waiting", report.max_lag),
-        ("seconds until all was committed", round(report.seconds, 1)),
-    ):
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
-    return table
 
 
 if __name__ == "__main__":
