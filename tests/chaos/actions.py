@@ -20,6 +20,8 @@ from tests.chaos.proxy import Fault, Proxy
 
 PUBLISHERS: Final = "publishers"  # the name of their listener
 _DELIVERY_SECONDS: Final = 0.4  # how long a signal waits for its target to get entries
+_STALL_DELIVERY_SECONDS: Final = 1.5  # a worker that stalls with nothing in hand is not missed by anybody
+_TAKE_OVER_SECONDS: Final = 2.0  # others look for what is left every third of a lease
 _STOP_SECONDS: Final = 120.0
 
 
@@ -68,7 +70,7 @@ def plan(chance: random.Random, count: int, seconds: float, workers: int) -> lis
 def _action(chance: random.Random, at_seconds: float, kind: Kind | Fault, workers: int) -> Action:
     target = chance.randrange(workers + isinstance(kind, Fault))
     delay_seconds = chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.01)))
-    spares_server = kind is Kind.STALL and chance.random() < 0.7
+    spares_server = kind is Kind.STALL and chance.random() < 0.85
     return Action(at_seconds, kind, target, _lasts(chance, kind), chance.randrange(4), delay_seconds, spares_server)
 
 
@@ -78,7 +80,7 @@ def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
         case Kind.KILL | Kind.STOP:
             return beyond_lease if chance.random() < 0.25 else short
         case Kind.STALL:
-            return beyond_lease
+            return LEASE_SECONDS + _TAKE_OVER_SECONDS + 2 * short
         case Kind.STALL_SERVER:
             return beyond_lease if chance.random() < 0.25 else SOCKET_TIMEOUT_SECONDS + 0.3 + short
         case Fault.HOLD:
@@ -209,7 +211,8 @@ class Chaos:
         for member in able:
             if self._proxy.at_delivery(
                 member.name, partial(member.signal, number, member.state),
-                after=action.after, delay_seconds=action.delay_seconds, patience_seconds=_DELIVERY_SECONDS,
+                after=action.after, delay_seconds=action.delay_seconds,
+                patience_seconds=_STALL_DELIVERY_SECONDS if action.kind is Kind.STALL else _DELIVERY_SECONDS,
             ):  # fmt: skip
                 return member
         if able:
