@@ -181,6 +181,11 @@ def test_entries_that_were_added_by_hand_do_not_hide_what_is_unread_or_pending(
     client.xreadgroup(GROUP, "another", {stream: ">"}, count=603)
     report = audited(configured, valkey.url)
     assert (report.findings, report.types[-1].went["pending"], report.types[-1].went["unread"]) == ([], 2, 0)
+    client.xack(stream, GROUP, *(entry["message_id"] for entry in client.xpending_range(stream, GROUP, "-", "+", 700)))
+    client.xgroup_setid(stream, GROUP, client.xrange(stream)[0][0])
+    work(configured, valkey.url, 1_202)
+    report = audited(configured, valkey.url)
+    assert (report.findings, report.types[-1].came["foreign"]) == ([], 1_200)
 
 
 def test_dead_letters_balance_while_they_stand_are_retried_and_dropped(

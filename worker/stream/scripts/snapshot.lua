@@ -5,26 +5,27 @@
 -- Returns {ledger, records, last dead letter ('': none), then for each stream {last delivered id, pending, delivered,
 --          first unread, last unread, events counted one by one (false: not needed, or too many)}}
 --         pending is a list of {id, n}, with n = -1 where the entry is gone; the others are entries as {id, n, at},
---         or false. Entries that were added by hand have no number: 0 as n, passed over where `at` is wanted.
+--         or false. Entries that were added by hand count as foreign once they are worked on: 0 as n, and passed over.
 --
 -- Bounded: pending entries are as many as the workers' batches in hand hold.
 
 local group = ARGV[1]
 local PAGE, PASSED_OVER, COUNTED = 500, 20, 20 -- pages of entries without a number, of unread ones counted
 
-local function number(fields, name)
-  for index = 1, #fields, 2 do
+-- As worker/numbers.py has it: a number that is too long, or none, is none.
+local function number(fields, name, digits)
+  for index = 1, #fields - 1, 2 do
     local value = fields[index + 1]
-    if fields[index] == name and #value <= 15 and string.find(value, '^%d+$') then
-      return tonumber(value)
+    if fields[index] == name then
+      return #value <= digits and string.find(value, '^%d+$') and tonumber(value) or nil
     end
   end
 end
 
 -- An entry as {id, n, at}, or nil where it was added by hand.
 local function numbered(entry)
-  local n, at = number(entry[2], 'n'), number(entry[2], 'at')
-  return n and at and {entry[1], n, at} or nil
+  local n, at = number(entry[2], 'n', 9), number(entry[2], 'at', 15)
+  return n and n > 0 and at and {entry[1], n, at} or nil
 end
 
 -- The first entry that has a number, looking from one end of a range to the other.
@@ -68,7 +69,8 @@ local function pending_entries(key)
     local page = redis.call('XPENDING', key, group, start, '+', PAGE)
     for _, each in ipairs(page) do
       local entry = redis.call('XRANGE', key, each[1], each[1])[1]
-      found[#found + 1] = {each[1], entry and (number(entry[2], 'n') or 0) or -1}
+      local facts = entry and numbered(entry)
+      found[#found + 1] = {each[1], facts and facts[2] or entry and 0 or -1}
     end
     if #page < PAGE then
       return found
