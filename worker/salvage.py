@@ -16,6 +16,7 @@ from worker.directory import write_durably
 
 _TAIL = re.compile(r"\.tail(\.[0-9]+)?\.json$")
 
+_ENTRIES = "entries"
 RECOVERED = "recovered"
 LOST = "lost"
 
@@ -64,7 +65,12 @@ def keep_whole(directory: Path, file: AccountingFile, why: str) -> Path:
 def kept(directory: Path) -> list[Path]:
     """Return the notes on committed rows that were kept aside: those in `lost/`, and of whole files in `recovered/`."""
     notes = [*(directory / LOST).glob("*.json"), *(directory / RECOVERED).glob("*.json")]
-    return sorted(note for note in notes if not _TAIL.search(note.name))
+    return sorted(note for note in notes if not _TAIL.search(note.name) and note not in lost_entries(directory))
+
+
+def lost_entries(directory: Path) -> list[Path]:
+    """Return the notes on entries that are gone unread."""
+    return sorted((directory / LOST).glob(f"{_ENTRIES}.*.json"))
 
 
 def tails(directory: Path) -> list[Path]:
@@ -93,7 +99,7 @@ def note_short(directory: Path, file: AccountingFile) -> Path:
 
 def note_lost_entries(directory: Path, event_type: str, noticed_ms: int, **facts: object) -> Path:
     """Note in `lost/` that entries of a stream are gone unread; a second note of the same loss replaces the first."""
-    path = directory / LOST / f"entries.{event_type}.{noticed_ms}.json"
+    path = directory / LOST / f"{_ENTRIES}.{event_type}.{noticed_ms}.json"
     path.parent.mkdir(exist_ok=True)
     _note(
         path, type=event_type, **facts, noticed_ms=noticed_ms,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from schemas.events import TYPES
@@ -12,6 +13,8 @@ from worker.audit.balance import Balance
 from worker.audit.directory import Shelf, View, settled
 from worker.audit.finding import Finding, Kind
 from worker.stream.snapshot import Snapshot, Snapshots
+
+_NAMED = 5  # notes
 
 
 class Rows(Struct, frozen=True, kw_only=True):
@@ -49,7 +52,11 @@ def audit(snapshots: Snapshots, shelves: Sequence[Shelf], known_lost: int) -> tu
     snapshot, views = settled(shelves, snapshots.take)
     balances = {event_type: balance.balance(snapshot, event_type) for event_type in TYPES}
     directories = [_directory(snapshot, view) for view in views]
-    findings = list(balance.findings(snapshot, balances, known_lost))
+    notes = [note for view in views for note in salvage.lost_entries(view.path)]
+    findings = [
+        msgspec.structs.replace(each, text=each.text + _where(notes)) if each.kind is Kind.LOST else each
+        for each in balance.findings(snapshot, balances, known_lost)
+    ]
     for view, counted in zip(views, directories, strict=True):
         findings += _directory_findings(view, counted)
     report = Report(
@@ -112,4 +119,5 @@ def _what_differs(rows: Rows) -> str:
 
 
 def _where(kept: Sequence[Path]) -> str:
-    return "; see " + ", ".join(map(str, kept)) if kept else ""
+    """Name the first notes there are."""
+    return "; see " + ", ".join(map(str, kept[:_NAMED])) if kept else ""
