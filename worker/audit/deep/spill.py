@@ -11,7 +11,7 @@ from pathlib import Path
 
 _ROWS_EACH = 200_000  # of a partition, about
 _MOST = 256
-_KEPT = 400_000  # hashes in memory until they are written
+_KEPT = 100_000  # hashes in memory until they are written
 _BYTES = 8
 
 
