@@ -35,6 +35,8 @@ def settings(answers: Answers, password: str | None) -> Settings:
             archiving=answers[keys.ARCHIVING],
             interval_seconds=answers[keys.ARCHIVE_INTERVAL],
             max_size_bytes=answers[keys.MAX_SIZE],
+            archive_cron=answers[keys.ARCHIVE_CRON],
+            timezone=answers[keys.TIMEZONE],
         ),
         directory=DirectorySettings(
             path=answers[keys.PATH],

@@ -15,6 +15,7 @@ _BLOCK_MARGIN_MS = 500  # a read that blocks as long as the socket waits looks l
 def conflicts(answers: Answers) -> Iterator[Problem]:
     """Yield what cannot be true together, or not on this machine."""
     yield from _times(answers)
+    yield from _rotation(answers)
     yield from _headings(answers)
     yield from _endings(answers)
     if answers[keys.KEEP_DAYS] == 0 and answers[keys.ARCHIVE_URL] is None and answers.fit(keys.ARCHIVE_URL):
@@ -36,7 +37,7 @@ def warnings(answers: Answers) -> Iterator[Problem]:
         message = "holds a password: better use password_file or ACCOUNTING_REDIS_PASSWORD"
         yield answers.problem(message, keys.REDIS_URL)
     if not answers[keys.ARCHIVING]:
-        for key in (keys.ARCHIVE_INTERVAL, keys.MAX_SIZE):
+        for key in (keys.ARCHIVE_INTERVAL, keys.ARCHIVE_CRON, keys.MAX_SIZE):
             if answers.is_given(key) and answers[key] != key.parse(key.default):
                 yield answers.problem("has no effect while archiving is off", key)
 
@@ -61,6 +62,13 @@ def _endings(answers: Answers) -> Iterator[Problem]:
         if name.endswith(ending):
             message = f"names would end with {ending}, as manifests or compressed files do: expected another ending"
             yield answers.problem(message, keys.FILENAME, keys.EXTENSION)
+
+
+def _rotation(answers: Answers) -> Iterator[Problem]:
+    """Yield two times of rotation; the interval at its default, as in the shipped ini, is none."""
+    interval, cron = keys.ARCHIVE_INTERVAL, keys.ARCHIVE_CRON
+    if answers.fit(interval, cron) and answers.is_given(cron) and answers[interval] != interval.parse(interval.default):
+        yield answers.problem("archive_cron and archive_interval: expected one of them", interval, cron)
 
 
 def _headings(answers: Answers) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from config.ini import MAIN
 from config.key import Key
 from schemas.catalogue import DEFAULT_COLUMNS
 from schemas.events import TYPES
+from worker import cron
 from worker.settings import Compression, Format
 
 
@@ -74,8 +75,8 @@ ARCHIVING = Key(
     "archiving",
     values.switch,
     "false",
-    "Whether files are rotated by `archive_interval` and `max_size`, and moved to `[archive_to]` once "
-    "they are sealed: true or false (also yes, no, on, off, 1, 0).",
+    "Whether files are rotated by `archive_interval` (or `archive_cron`) and `max_size`, and moved to `[archive_to]` "
+    "once they are sealed: true or false (also yes, no, on, off, 1, 0).",
     "true",
 )
 ARCHIVE_INTERVAL = Key(
@@ -85,6 +86,16 @@ ARCHIVE_INTERVAL = Key(
     "86400",
     "Seconds after which an open file is rotated and archived. 86400 is one day.",
     "3600",
+)
+ARCHIVE_CRON = Key(
+    MAIN,
+    "archive_cron",
+    values.optional(cron.parse),
+    "",
+    "When open files are rotated and archived, in place of `archive_interval`: a cron expression (minute, hour, day of "
+    "the month, month, day of the week) in the time zone of `timezone`.",
+    "0 0 * * *",
+    "none: `archive_interval` counts",
 )
 MAX_SIZE = Key(
     MAIN,
@@ -326,7 +337,8 @@ SECTIONS = {
 }
 
 _ALL: tuple[Key[object], ...] = (
-    *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING, ARCHIVE_INTERVAL, MAX_SIZE, MIN_FREE_MB),
+    *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING),
+    *(ARCHIVE_INTERVAL, ARCHIVE_CRON, MAX_SIZE, MIN_FREE_MB),
     *(COMPRESS, ARCHIVE_URL, KEEP_DAYS, KEEP_MB, KEEP_RECOVERED),
     *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),
     *(REDIS_URL, PASSWORD_FILE, PARTITION, SOCKET_TIMEOUT, BLOCK, LEASE, BATCH_ENTRIES, BATCH_BYTES),

@@ -93,6 +93,8 @@ the URL. A URL that holds one is accepted with a warning.
   location itself
 - directories that can neither be made nor written
 - `keep_days=0` without an `archive_url`; an `archive_url` with credentials in it
+- a cron expression that is none, never comes true, or restricts both the day of the month and the day of the week;
+  `archive_cron` beside an `archive_interval` that is not the default
 - a `block_ms` that is not well below the socket timeout; a lease not well above both
 
 ## Accepted with a warning

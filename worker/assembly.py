@@ -39,6 +39,7 @@ def build_worker(
 
     `connect` overrides how connections are opened, `pauses` the clock that the loop waits by.
     """
+    clock = pauses or Pauses()
     name, archiving = settings.worker.name, settings.rotation.archiving
     directory = Directory(settings.directory, settings.names, name, archiving=archiving)
     renderer = Renderer(settings.rows)
@@ -52,12 +53,12 @@ def build_worker(
     wanted = sorted(header_of(column) for column in columns if is_custom(column))
     return Worker(
         Stream(settings.stream, name, url=url, wanted=wanted, connect=connect),
-        Files(directory, renderer, writer, archiving=archiving, now=lambda: datetime.now(UTC)),
+        Files(directory, renderer, writer, archiving=archiving, now=lambda: datetime.fromtimestamp(clock.wall(), UTC)),
         renderer,
         settings.rotation,
         directory=directory,
         size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
         lease_seconds=settings.stream.lease_seconds,
-        pauses=pauses,
+        pauses=clock,
         chores=[*chores.jobs(), Job("janitor", EVERY_SECONDS, janitor.tick, janitor.stop)],
     )

@@ -7,6 +7,7 @@ before the commit acknowledges their entries, and a commit says how much of each
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -62,9 +63,7 @@ class Worker:
             stream, renderer, size, look_around=self._look_around, look_every_seconds=lease_seconds / 3,
             monotonic=self._monotonic,
         )  # fmt: skip
-        self._schedule = Schedule(
-            rotation.interval_seconds, (*chores, Job("summary", _SUMMARY_SECONDS, self.summarize))
-        )
+        self._schedule = Schedule(rotation, (*chores, Job("summary", _SUMMARY_SECONDS, self.summarize)))
         self._record: Record | None = None  # the last one acknowledged or adopted
         self._in_hand: Batch | None = None  # rendered, not appended
         self._check_disk_at = 0.0
@@ -186,11 +185,11 @@ class Worker:
         """Rotate the files that are due; an idle loop looks only when a timer woke it."""
         if not self._rotation.archiving or (not self._schedule.take_due() and idle):
             return
-        now = self._monotonic()
+        now, wall = self._monotonic(), datetime.fromtimestamp(self._patience.pauses.wall(), UTC)
         reasons = {
             event_type: reason
             for event_type, file in self._files.open.items()
-            if (reason := rotation_reason(self._rotation, file.state, now - self._born[event_type]))
+            if (reason := rotation_reason(self._rotation, file.state, now - self._born[event_type], wall))
         }
         if reasons:
             self._renew(reasons)

@@ -28,6 +28,7 @@ class Pauses(NamedTuple):
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
+    wall: Callable[[], float] = time.time
 
 
 class Patience:

@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
+
+from worker.settings import RotationSettings
 
 _FIRST_SECONDS = 60
 
@@ -29,8 +32,9 @@ class Job(NamedTuple):
 class Schedule:
     """The timers of one worker."""
 
-    def __init__(self, interval_seconds: int, jobs: Sequence[Job]) -> None:
-        self._interval_seconds = interval_seconds
+    def __init__(self, rotation: RotationSettings, jobs: Sequence[Job]) -> None:
+        self._interval_seconds = rotation.interval_seconds
+        self._cron = rotation.archive_cron
         self._due = threading.Event()
         self._stops = [job.stop for job in jobs if job.stop]
         self._scheduler = BackgroundScheduler(
@@ -44,6 +48,8 @@ class Schedule:
             trigger = IntervalTrigger(seconds=job.every_seconds)
             executor = "long" if job.stop else "default"
             self._scheduler.add_job(job.work, trigger, id=job.name, next_run_time=first, executor=executor)
+        if rotation.archiving and self._cron:
+            self._scheduler.add_job(self._due.set, CronTrigger.from_crontab(self._cron, rotation.timezone))
 
     def start(self) -> None:
         """Start the timers."""
@@ -58,6 +64,8 @@ class Schedule:
 
     def arm(self, event_type: str) -> None:
         """Wake the loop every interval from now on: the file of this type was born now."""
+        if self._cron:
+            return  # it is woken anyway
         start = datetime.now(UTC) + timedelta(seconds=self._interval_seconds)
         trigger = IntervalTrigger(seconds=self._interval_seconds, start_date=start)
         self._scheduler.add_job(self._due.set, trigger, id=f"archive {event_type}", replace_existing=True)

@@ -4,7 +4,7 @@ Defaults are those of docs/configuration.md. Paths are absolute by the time they
 """
 
 from collections.abc import Mapping
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from enum import StrEnum
 from pathlib import Path
 
@@ -38,11 +38,13 @@ class NameSettings(Struct, frozen=True, kw_only=True):
 
 
 class RotationSettings(Struct, frozen=True, kw_only=True):
-    """When an open file is rotated. Without archiving, neither size nor interval rotate."""
+    """When an open file is rotated. Without archiving, neither size nor time rotate."""
 
     archiving: bool
     interval_seconds: int
     max_size_bytes: int
+    archive_cron: str | None = None  # as `worker.cron.parse` returns it; in place of the interval
+    timezone: tzinfo = UTC  # of the expression
 
 
 class DirectorySettings(Struct, frozen=True, kw_only=True):

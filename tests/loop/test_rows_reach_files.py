@@ -1,7 +1,9 @@
 """The good way: events become rows, files are born, rotated, sealed and archived."""
 
 from collections import Counter
+from datetime import UTC
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,6 +13,8 @@ from tests.support.files import check_manifest, data_files, recipients_in, rows_
 from tests.support.workers import drain, settings
 from worker.directory import Directory
 from worker.errors import Locked
+from worker.schedule import Schedule
+from worker.settings import RotationSettings
 
 
 def expected(lab: Lab) -> Counter[str]:
@@ -107,6 +111,40 @@ def test_a_file_without_rows_is_never_archived(lab: Lab) -> None:
     lab.publisher.publish_some(1)
     drain(worker, 1)
     assert data_files(lab.path, "bounce") == before
+
+
+def test_a_file_that_an_instant_of_archive_cron_has_passed_is_archived_with_the_next_batch(lab: Lab) -> None:
+    lab.configure("rotation", interval_seconds=1, archive_cron="0 0 1 * *", timezone=ZoneInfo("Europe/Berlin"))
+    worker = lab.worker()
+    lab.publisher.publish_some(3)
+    lab.clock.now += 60
+    drain(worker, 3)
+    assert sealed_files(lab.path, "delivered") == []  # the interval does not count
+    lab.clock.wall_is_ahead = 32 * 86_400
+    lab.publisher.publish_some(3)
+    drain(worker, 6)
+    [archived] = sealed_files(lab.path, "delivered")
+    assert check_manifest(archived).reason == "cron"
+    lab.publisher.publish_some(3)
+    drain(worker, 9)
+    assert len(sealed_files(lab.path, "delivered")) == 1
+
+
+def test_the_timer_of_archive_cron_wakes_the_loop_at_the_instants_of_its_zone() -> None:
+    rotation = RotationSettings(
+        archiving=True, interval_seconds=1, max_size_bytes=1, archive_cron="0 0 * * *", timezone=ZoneInfo("Asia/Tokyo")
+    )
+    schedule = Schedule(rotation, [])
+    schedule.arm("delivered")
+    schedule.start()
+    try:
+        [job] = schedule._scheduler.get_jobs()
+        assert job.next_run_time.astimezone(UTC).time().isoformat() == "15:00:00"
+        assert (job.misfire_grace_time, job.coalesce) == (None, True)
+        job.func()
+        assert schedule.take_due()
+    finally:
+        schedule.stop()
 
 
 def test_without_archiving_neither_size_nor_interval_rotates(lab: Lab) -> None:

@@ -1,5 +1,6 @@
 """Workers in this process, on fakeredis or on a real server."""
 
+import time
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
@@ -56,6 +57,7 @@ class HandClock:
 
     now: float = 1000.0
     slept: list[float] = field(default_factory=list)
+    wall_is_ahead: float = 0.0  # of the machine's clock, in seconds
 
     def sleep(self, seconds: float) -> None:
         """Let the time pass at once; a test whose worker never comes back fails here."""
@@ -63,9 +65,13 @@ class HandClock:
         assert len(self.slept) < 1_000, "the worker does not recover"
         self.now += seconds
 
+    def wall(self) -> float:
+        """Return what a clock on the wall says."""
+        return time.time() + self.wall_is_ahead
+
     def pauses(self) -> Pauses:
         """Return the loop's view of it."""
-        return Pauses(monotonic=lambda: self.now, sleep=self.sleep, jitter=lambda: 0.5)
+        return Pauses(monotonic=lambda: self.now, sleep=self.sleep, jitter=lambda: 0.5, wall=self.wall)
 
 
 def make_worker(configured: Settings, connect: Connector | None, clock: HandClock, *, url: str = "") -> Worker:

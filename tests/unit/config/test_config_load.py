@@ -212,6 +212,8 @@ def test_no_problem_repeats_a_url_that_may_hold_a_password(check_text: Check) ->
         ("keep_days=0", "expected an archive_url, or at least 1 day"),
         ("format=jsonl\nextension=json", "would end with .json"),
         ("filename={type}.{time}.gz", "would end with .gz"),
+        ("archive_interval=3600\narchive_cron=0 0 * * *", "archive_cron and archive_interval: expected one of them"),
+        ("archive_cron=0 0 * *", "archive_cron: expected five fields"),
         ("separator=;\n[fields]\nbounce=rcpt,custom_X;Y", "'custom_X;Y' holds the separator: expected another"),
     ],
 )
@@ -227,6 +229,7 @@ def test_a_mistake_is_named_with_what_was_expected(check_text: Check, text: str,
         "[redis]\nsocket_timeout_seconds=1\nblock_ms=500",
         "[redis]\nlease_seconds=12",
         "[fields]\nbounce=rcpt,custom_X;Y",
+        "archiving=true\narchive_interval=86400\narchive_cron=0 0 * * *",
         "; caf\udce9 in Latin-1",
     ],
 )
@@ -241,6 +244,7 @@ def test_what_is_just_fit_is_accepted(check_text: Check, text: str) -> None:
     [
         ("format=jsonl\nseparator=;", ":2: separator: has no effect: jsonl"),
         ("archive_interval=60", "archive_interval: has no effect while archiving is off"),
+        ("archive_cron=0 0 * * *", "archive_cron: has no effect while archiving is off"),
         ("max_size=1", "max_size: has no effect while archiving is off"),
         ("[redis]\nurl=redis://:secret@h", ":2: [redis] url: holds a password"),
         ("archiving=true\n[archive_to]\nmax_size=1", ":3: [archive_to] max_size: accepted here"),
