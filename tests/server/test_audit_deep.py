@@ -21,9 +21,11 @@ from worker.audit.deep.run import DeepReport, Question, deep_audit
 from worker.audit.finding import Kind, NotAudited
 from worker.catalogue import append
 from worker.inventory import places, sealed
+from worker.janitor.compress import compress
+from worker.janitor.expire import expire
 from worker.manifest import Uploaded, manifest_path
 from worker.replay.span import Span
-from worker.settings import Format, Settings
+from worker.settings import Compression, Format, Settings
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import connector
 
@@ -301,3 +303,22 @@ def test_an_entry_added_by_hand_has_its_rows_like_any_other(
     report = deep(configured, valkey.url)
     assert rows(report) == []
     assert report.types[-1].rows_of_events == 2
+
+
+@pytest.mark.parametrize("kind", [Compression.ZSTD, Compression.GZIP])
+def test_compressed_and_expired_files_are_as_good_as_any_other(
+    configured: Settings, publisher: Publisher, valkey: RealValkey, kind: Compression
+) -> None:
+    publisher.publish_some(180)
+    work(configured, valkey.url, 180)
+    place = places(configured.directory)["bounce"]
+    first, second, third, *_ = [compress(stored, place, kind) for stored in sealed(place)]
+    assert deep(configured, valkey.url).findings == []
+    expire(first, place)
+    assert deep(configured, valkey.url).findings == []
+    content = second.content_path.read_bytes()
+    second.content_path.chmod(0o640)
+    second.content_path.write_bytes(content[:-9] + bytes(9))
+    third.content_path.unlink()
+    found = [each.kind for each in deep(configured, valkey.url).findings if not each.kind.startswith("row ")]
+    assert found == [Kind.FILE_MISSING, Kind.FILE_UNREADABLE]
