@@ -42,7 +42,7 @@ def seal(  # noqa: PLR0913
     file: AccountingFile, location: Location, columns: Sequence[str], *,
     event_type: str, reason: str, writer: Writer, archiving: bool, now_ms: int,
 ) -> Path:  # fmt: skip
-    """Seal a file that is cut to its committed length, archive it where archiving is on, and close it.
+    """Seal a file that is cut to its committed length, and archive it where archiving is on.
 
     Returns where it stands now. Raises DiskTrouble; the file is still named under `closing` then, and the next
     recovery does it again.
@@ -58,7 +58,6 @@ def seal(  # noqa: PLR0913
         place = _move(file.path, location.archive) if archiving else file.path
     except OSError as error:
         raise DiskTrouble(f"{file.path}: not sealed: {error}") from error
-    file.close()
     return place
 
 

@@ -1,11 +1,12 @@
 """The accounting files of one consumer: one open file per type, and those on their way to being sealed.
 
 The loop's hands. Nothing here decides what is committed; it carries out, on files, what a commit record says. All
-locks are held from before a file has a name until it is sealed, discarded, or this process dies.
+locks are held from before a file has a name until it is discarded, or sealed and not named by the record any more, or
+this process dies.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 import msgspec
@@ -34,12 +35,18 @@ class Files:
         self._writer = writer
         self._archiving = archiving
         self._now = now
-        self._held: dict[str, AccountingFile] = {}  # every file whose lock is held, by name
+        self._held: dict[str, AccountingFile] = {}  # every unsealed file whose lock is held, by name
+        self._sealed: dict[str, AccountingFile] = {}  # locked until the record drops them: a scan would seize it
         self.open: dict[str, AccountingFile] = {}  # by type
 
     def holds(self, name: str) -> bool:
         """Tell whether this process has a file's lock."""
-        return name in self._held
+        return name in self._held or name in self._sealed
+
+    @property
+    def are_some_just_sealed(self) -> bool:
+        """Tell whether the record still names files that are sealed."""
+        return bool(self._sealed)
 
     def header_bytes(self, event_type: str) -> int:
         """Return the length of a type's header line."""
@@ -74,13 +81,23 @@ class Files:
             self.open[event_type] = file
         for event_type in self.open.keys() - record.files.keys():
             del self.open[event_type]
+        self._unlock_sealed({closing.file.name for closing in record.closing})
+
+    def _unlock_sealed(self, but: Collection[str] = ()) -> None:
+        """Give up the locks of files that are sealed; from then on they are the janitor's."""
+        for name in self._sealed.keys() - but:
+            self._sealed.pop(name).close()
 
     def seal(self, closing: Closing) -> None:
         """Seal a file that a record names under `closing`; one without rows is unlinked."""
-        self._end(closing, self._held[closing.file.name])
+        file = self._held[closing.file.name]
+        self._end(closing, file)
         del self._held[closing.file.name]
+        if file.state.rows:
+            self._sealed[closing.file.name] = file
 
     def _end(self, closing: Closing, file: AccountingFile) -> None:
+        """Seal a file, or unlink and close it where it has no rows."""
         if not file.state.rows:
             archive.discard(file)
             return
@@ -98,6 +115,8 @@ class Files:
         """Seal a dead worker's file, whose lock is held and whose record was seized."""
         if self._cut_to_record(closing.event_type, file):
             self._end(closing, file)
+            if file.state.rows:
+                file.close()
 
     def finish_move(self, event_type: str, file: AccountingFile) -> None:
         """Close a sealed file, after moving it where its move to the archive was interrupted."""
@@ -135,6 +154,7 @@ class Files:
             raise DiskTrouble(f"{error.filename or self._directory.path}: {error.strerror}") from error
 
     def _adopt(self, record: Record) -> Record:
+        self._unlock_sealed()
         self.open = {}
         for closing in record.closing:
             self._finish_closing(closing)
@@ -225,6 +245,7 @@ class Files:
         for file in self._held.values():
             file.close()
         self._held.clear()
+        self._unlock_sealed()
         self.open.clear()
         self._directory.release()
 

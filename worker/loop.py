@@ -113,6 +113,7 @@ class Worker:
         self._in_hand = None
         if batch is None:
             self._rotate_due(idle=True)
+            self._drop_sealed()
             self._patience.went_well()
             return
         require_open(self._files, set(batch.parts))
@@ -208,6 +209,13 @@ class Worker:
             self._born[event_type] = self._monotonic()
             if self._rotation.archiving:
                 self._schedule.arm(event_type)
+
+    def _drop_sealed(self) -> None:
+        """Let the record drop the files that are sealed: the next batch would, but none may come for long."""
+        if self._files.are_some_just_sealed:
+            record = self._current().next()
+            self._commit(record)
+            self._acknowledged(record)
 
     def _commit_and_seal(self, record: Record) -> None:
         """Commit a record that names files under `closing`, then seal them; the next record drops them."""

@@ -49,11 +49,12 @@ def finish(stored: Stored, place: Place) -> bool:
 
 def _bring(source: Path, target: Path, sha256: str) -> None:
     """Let a file stand under a second name, too; what stands there already must be the same."""
+    if os.path.lexists(target):
+        if not (target.samefile(source) or durable.digest(target) == sha256):
+            raise Unfit(f"{target} stands in the way, and is another file")
+        return
     try:
         os.link(source, target)
-    except FileExistsError:
-        if not (target.samefile(source) or durable.digest(target) == sha256):
-            raise Unfit(f"{target} stands in the way, and is another file") from None
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
