@@ -5,6 +5,9 @@ from typing import NamedTuple
 from worker.records import Record
 
 
+_NONE = Record()  # before the first commit
+
+
 class Plan(NamedTuple):
     """Which record to make the files equal to; with `restore`, it is put back on the server first."""
 
@@ -22,6 +25,6 @@ def plan(mine: Record | None, theirs: Record | None) -> Plan:
     """
     if mine is None:
         return Plan(theirs or Record(), restore=False, lost_commits=0)
-    if theirs is not None and theirs.batch >= mine.batch:
-        return Plan(theirs, restore=False, lost_commits=0)
+    if (theirs or _NONE).batch >= mine.batch:
+        return Plan(theirs or _NONE, restore=False, lost_commits=0)
     return Plan(mine, restore=True, lost_commits=mine.batch - (theirs.batch if theirs else 0))

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import partial
 
 from tests.crash.history import History, draw, run, shrink
-from tests.crash.simulation import quiet
 
 _ALIKE = 25  # characters of an error that tell one kind from another
 _CHUNK = 20  # histories that a process takes at once
@@ -22,7 +21,6 @@ _CHUNK = 20  # histories that a process takes at once
 def main() -> int:
     """Run histories until one fails; shrink it and show it."""
     arguments = _arguments()
-    quiet()  # for the one that is shown
     seeds = range(arguments.seed, arguments.seed + arguments.histories)
     began = time.perf_counter()
     with _failures(seeds, jobs=arguments.jobs, forgetful=arguments.forgetful) as failures:
@@ -46,8 +44,7 @@ def _failures(seeds: range, *, jobs: int, forgetful: bool) -> Iterator[Iterator[
 
 
 def prepare() -> None:
-    """Get a process ready for many histories: no log, and cycles collected rarely."""
-    quiet()
+    """Get a process ready for many histories: collect cycles rarely."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)

@@ -18,11 +18,15 @@ def finish(simulation: Simulation) -> None:
         simulation.wire.deliver(0)
     for process in simulation.processes.values():
         process.fault = None
-    for _ in range(40):
+    simulation.wire.client.delete(*[simulation.keys.lease(each.name) for each in simulation.slots])
+    simulation.now += LOOK_SECONDS
+    for _ in range(60):
         for number in list(simulation.processes):
             simulation.step(number, 50)
         if simulation.is_drained():
             break
+    else:
+        assert not simulation.processes, "the living do not drain"
     living = list(simulation.processes)
     for number in living:
         simulation.stop(number)
@@ -74,6 +78,7 @@ def check(simulation: Simulation) -> None:
                 check_manifest(file)
     assert not list(_unsealed(simulation)), "files that are not sealed hold rows"
     if not simulation.tail_was_lost:
+        assert not simulation.alarms, f"told: {simulation.alarms}"
         _check_ledger(simulation, sum(published.values()))
 
 

@@ -115,6 +115,8 @@ class Simulation:
         self.publisher = Publisher(self.wire.client, PARTITION)
         self.publisher.publish_some(0)
         self.tail_was_lost = False
+        self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
+        _listen(patch, self.alarms)
 
     # What a history does
 
@@ -255,6 +257,23 @@ def _renderer() -> Renderer:
     return Renderer(settings(Path("/")).rows)
 
 
-def quiet() -> None:
-    """Keep the workers' log out of the way; histories are many."""
-    logging.getLogger("worker").setLevel(logging.CRITICAL + 1)
+class _Alarms(logging.Handler):
+    """Keeps the errors that are told; those of entries that killed their readers are no alarm."""
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if not message.startswith("entry.set_aside"):
+            self._told.append(message)
+
+
+def _listen(patch: pytest.MonkeyPatch, told: list[str]) -> None:
+    """Hear the workers' errors, and nothing else of what they say; histories are many."""
+    log = logging.getLogger("worker")
+    patch.setattr(log, "handlers", [_Alarms(told)])
+    patch.setattr(log, "propagate", False)
+    patch.setattr(log, "level", logging.ERROR)
+    log.manager._clear_cache()  # type: ignore[attr-defined]

@@ -1,6 +1,5 @@
 """Several workers, interleaved operation by operation: each row exactly once, whatever happens between them."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,12 +10,6 @@ from hypothesis import strategies as st
 from tests.crash.ending import check, finish
 from tests.crash.history import ACTIONS, LAYOUTS, Action, History, run
 from tests.crash.simulation import Simulation
-
-
-@pytest.fixture(autouse=True)
-def silence(caplog: pytest.LogCaptureFixture) -> None:
-    """Keep the workers' log out of reports: histories are many."""
-    caplog.set_level(logging.CRITICAL + 1, "worker")
 
 
 _actions = st.one_of(

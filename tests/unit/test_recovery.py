@@ -32,7 +32,7 @@ MINE = record(5, length=500)
         pytest.param(MINE, record(4, 400), Plan(MINE, restore=True, lost_commits=1), id="server lost one commit"),
         pytest.param(MINE, record(0, 0), Plan(MINE, restore=True, lost_commits=5), id="server lost all but the record"),
         pytest.param(MINE, None, Plan(MINE, restore=True, lost_commits=5), id="server lost everything"),
-        pytest.param(Record(), None, Plan(Record(), restore=True, lost_commits=0), id="nothing was committed yet"),
+        pytest.param(Record(), None, Plan(Record(), restore=False, lost_commits=0), id="nothing was committed yet"),
         pytest.param(Record(), Record(), Plan(Record(), restore=False, lost_commits=0), id="both are empty"),
     ],
 )
