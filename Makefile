@@ -9,7 +9,7 @@ DEMO := haraka/demo/node_modules/.installed
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash chaos outage bench clean
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,10 @@ lock: $(VENV) ## Lock the requirements anew, with hashes
 
 crash: $(VENV) ## Simulate tens of thousands of histories of several workers
 	$(BIN)/python -m tests.crash --histories 20000 --seed 1 $(CRASH_FLAGS)
+
+breakages: $(VENV) $(PLUGIN) ## Break the protocol on purpose, rule by rule: some test or the simulation has to notice
+	$(BIN)/python -m tests.crash --breakages
+	cd haraka/plugin && node test/breakages.js
 
 chaos: $(VENV) ## Kill, stall and cut off real workers and a real server for two minutes, then compare every row (CHAOS_FLAGS="--seeds 1-20")
 	$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 from worker.records import Record
 
-
 _NONE = Record()  # before the first commit
 
 

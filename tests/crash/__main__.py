@@ -1,4 +1,4 @@
-"""`python -m tests.crash`: many histories of several workers."""
+"""`python -m tests.crash`: many histories of several workers, or the deliberate breakages."""
 
 import argparse
 import gc
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from tests.crash.breaking import try_all
 from tests.crash.history import History, draw, run, shrink
 
 _ALIKE = 25  # characters of an error that tell one kind from another
@@ -19,14 +20,19 @@ _CHUNK = 20  # histories that a process takes at once
 
 
 def main() -> int:
-    """Run histories until one fails; shrink it and show it."""
+    """Run histories until one fails, shrink it and show it; or try the breakages."""
     arguments = _arguments()
+    if arguments.breakages is not None:
+        return bool(try_all(say, chosen=arguments.breakages, jobs=arguments.jobs))
     seeds = range(arguments.seed, arguments.seed + arguments.histories)
     began = time.perf_counter()
     with _failures(seeds, jobs=arguments.jobs, forgetful=arguments.forgetful) as failures:
         for done, (seed, error) in enumerate(failures, 1):
             if error:
-                say(f"seed {seed}: {error}\nshrinking")
+                say(f"seed {seed}: {error}")
+                if arguments.brief:
+                    return 1
+                say("shrinking")
                 history = draw(random.Random(seed), forgetful=arguments.forgetful)
                 _show(shrink(history, partial(_fails_alike, error)))
                 return 1
@@ -66,6 +72,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--forgetful", action="store_true", help="servers that lose the tail of their commands, too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that share the histories")
+    parser.add_argument("--brief", action="store_true", help="tell what fails, without shrinking it")
+    parser.add_argument(
+        "--breakages", nargs="?", const="", metavar="TEXT", help="break the code, rule by rule (or where TEXT is in it)"
+    )
     return parser.parse_args()
 
 

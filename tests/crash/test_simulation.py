@@ -11,7 +11,6 @@ from tests.crash.ending import check, finish
 from tests.crash.history import ACTIONS, LAYOUTS, Action, History, run
 from tests.crash.simulation import Simulation
 
-
 _actions = st.one_of(
     st.builds(Action, st.just("step"), st.integers(0, 2), st.integers(1, 80)),
     st.builds(Action, st.sampled_from(sorted(ACTIONS)), st.integers(0, 2), st.integers(1, 9)),
@@ -73,6 +72,17 @@ def test_a_claim_that_arrives_late_takes_nothing_from_who_took_it_over(two: Simu
     two.step_to(1, "commit")
     two.wire.deliver(0)
     two.step(0, 30)
+    finish(two)
+    check(two)
+
+
+def test_trap_10_a_file_that_has_just_got_its_name_is_not_taken_for_an_orphan(two: Simulation) -> None:
+    two.publish(9)
+    two.step_to(0, "link .a.new")  # rotated: the file is made
+    two.step(0, 1)
+    two.lapse(1)
+    two.step(1, 300)  # looks around
+    two.step(0, 100)
     finish(two)
     check(two)
 

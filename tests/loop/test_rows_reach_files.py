@@ -3,18 +3,22 @@
 from collections import Counter
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from schemas.events import TYPES
-from tests.loop.conftest import Lab
+from tests.loop.conftest import Lab, WiredConnection
 from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
 from tests.support.workers import drain, settings
 from worker.directory import Directory
 from worker.errors import Locked
 from worker.schedule import Schedule
 from worker.settings import RotationSettings
+from worker.stream.script import Script
+
+COMMIT = Script("commit")
 
 
 def expected(lab: Lab) -> Counter[str]:
@@ -213,3 +217,23 @@ def test_archived_files_stand_in_the_archive_with_their_manifest_and_nowhere_els
     visible = [file for file in location.iterdir() if file.is_file() and not file.name.startswith(".")]
     assert len(visible) == 1
     assert {file.suffix for file in (location / "archive").iterdir()} == {".tsv", ".json"}
+
+
+def test_trap_22_no_commit_waits_behind_a_read_that_blocks(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.publisher.publish_some(60)
+    worker = lab.worker()
+    sent: list[str] = []
+    send = WiredConnection.send_command
+
+    def remember(self: WiredConnection, *request: Any, **named: Any) -> None:
+        words = [str(word) for word in request]
+        sent.append("commit" if COMMIT.sha in words else "blocking read" if "BLOCK" in words else words[0])
+        send(self, *request, **named)
+
+    monkeypatch.setattr(WiredConnection, "send_command", remember)
+    drain(worker, 60)
+    commits = [number for number, what in enumerate(sent) if what == "commit"]
+    assert len(commits) > 2
+    # A blocking read is sent only when nothing waits to be committed: its reply comes before anything else is sent,
+    # and what is read while a batch is appended does not block.
+    assert all(sent[number - 1] == "XREADGROUP" for number in commits[1:])

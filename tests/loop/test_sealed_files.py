@@ -1,5 +1,6 @@
-"""Sealed files: nothing changes them any more, whatever the server has forgotten or another file is called."""
+"""Names and sealed files: no name comes twice, and nothing changes what is sealed, whatever the server forgot."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.loop.conftest import Lab
 from tests.loop.test_crashes_and_lost_replies import Killed
 from tests.support.files import check_manifest, sealed_files
-from tests.support.workers import settings
+from tests.support.workers import drain, settings
 from worker import archive, records
 from worker.records import Record
 
@@ -57,3 +58,29 @@ def test_a_move_to_the_archive_that_was_interrupted_is_finished_by_another_worke
     assert file.parent.name == "archive"
     check_manifest(file)
     assert b".tsv" not in lab.client.hget(lab.keys.records, f"worker-1 {other._directory.id}")
+
+
+def test_trap_16_the_name_of_an_unlinked_file_is_never_given_out_again(lab: Lab) -> None:
+    location = lab.worker()._directory.locations["bounce"]
+    now = datetime(2026, 10, 25, 2, 30, tzinfo=UTC)
+    names = []
+    for _ in range(3):  # within one second, and the hour that comes twice: the clock gives no other name
+        file = location.create("worker-1", b"type\n", now)
+        names.append(file.path.name)
+        archive.discard(file)
+    assert len(set(names)) == 3
+    assert names == sorted(names)
+
+
+def test_trap_16_a_file_of_the_same_name_in_the_archive_is_never_replaced(lab: Lab) -> None:
+    lab.publisher.publish_some(1)
+    worker = lab.worker()
+    drain(worker, 1)
+    name = worker._files.open["delivered"].path.name
+    foreign = lab.path / "delivered" / "archive" / name
+    foreign.write_text("of another year")
+    lab.stop(worker)
+    assert foreign.read_text() == "of another year"
+    [mine] = sealed_files(lab.path, "delivered")
+    assert mine == lab.path / "delivered" / name
+    check_manifest(mine)

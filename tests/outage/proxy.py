@@ -27,9 +27,8 @@ class Proxy:
     """The proxy, with an event loop in a thread of its own."""
 
     def __init__(self, server_port: int, port: int) -> None:
-        self.port, self.mode = port, Mode.PASS
+        self.port, self.server_port, self.mode = port, server_port, Mode.PASS
         self.faults = 0
-        self._server_port = server_port
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
@@ -58,7 +57,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+            to_server = await asyncio.open_connection("127.0.0.1", self.server_port)
             await self._join(reader, writer, *to_server)
         writer.close()
 

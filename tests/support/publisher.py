@@ -41,6 +41,11 @@ class Publisher:
         reply: Any = self._client.evalsha(self._sha, len(self._keys), *self._keys, *arguments)
         assert reply == [b"OK"]
 
+    def use(self, client: Any) -> None:
+        """Publish to another server from now on."""
+        self._client = client
+        self._sha = client.script_load(self.script)
+
     def restart(self) -> None:
         """Begin as a new process of Haraka does: another producer, numbered from one."""
         self._name += "+"

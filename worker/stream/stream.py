@@ -93,7 +93,8 @@ class Stream:
     def register(self, directory: str, *, renew: bool) -> Registration:
         """Take the consumer's name; every earlier registration is fenced off from here on.
 
-        Raises NameTaken where `renew` finds another directory as its owner.
+        The record is as safe as a commit has to be: one that only the primary has may be gone after a failover, and
+        must not be adopted. Raises NameTaken where `renew` finds another directory as its owner.
         """
         keys = self.keys
         reply = self._link.call(
@@ -103,6 +104,8 @@ class Stream:
         if reply[0] == b"REFUSED":
             holder = reply[1].decode()
             raise NameTaken(f"consumer {self._consumer} now works in directory {holder}, this one is {directory}")
+        if wanted := self._settings.wait_replicas:
+            self._require_replicas(self._link.call("WAIT", wanted, self._settings.wait_ms))
         self._registered = (directory, reply[1])
         try:
             return Registration(reply[1], records.decode(reply[2]))
@@ -226,9 +229,8 @@ class Stream:
         A commit is sent once only, so that a copy of it ran before can only mean that another process has the name.
         """
         reply = self._link.receive()
-        wanted = self._settings.wait_replicas
-        if wanted and (reached := self._link.receive()) < wanted:
-            raise StreamUnavailable(f"a commit reached {reached} of {wanted} replicas in {self._settings.wait_ms} ms")
+        if self._settings.wait_replicas:
+            self._require_replicas(self._link.receive())
         match reply:
             case b"OK":
                 return
@@ -238,6 +240,11 @@ class Stream:
                 raise Behind
             case _:
                 raise StreamUnavailable(f"commit answered {reply!r}")
+
+    def _require_replicas(self, reached: int) -> None:
+        """Raise StreamUnavailable where fewer replicas than configured have all that was written so far."""
+        if reached < (wanted := self._settings.wait_replicas):
+            raise StreamUnavailable(f"a commit reached {reached} of {wanted} replicas in {self._settings.wait_ms} ms")
 
     def renew_lease(self) -> None:
         """Say that this consumer is alive, though nothing was to commit."""
