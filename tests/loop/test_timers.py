@@ -2,9 +2,11 @@
 
 import threading
 from datetime import datetime, timedelta, tzinfo
+from pathlib import Path
 
 import pytest
 
+from tests.support.workers import settings
 from worker import schedule
 from worker.schedule import Job, Schedule
 
@@ -17,11 +19,15 @@ class AnHourAgo(datetime):
         return cls.fromtimestamp((datetime.now(tz) - timedelta(hours=1)).timestamp(), tz)
 
 
-def test_trap_30_a_job_that_is_late_by_an_hour_is_done_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trap_30_a_job_that_is_late_by_an_hour_is_done_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = threading.Event()
     with monkeypatch.context() as patch:
         patch.setattr(schedule, "datetime", AnHourAgo)
-        timers = Schedule(86_400, [Job("janitor", 7_200, done.set)])  # due 59 minutes ago, next in an hour
+        timers = Schedule(
+            settings(tmp_path).rotation, [Job("janitor", 7_200, done.set)]
+        )  # due 59 minutes ago, next in an hour
     timers.start()
     try:
         assert done.wait(30)
