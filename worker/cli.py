@@ -22,6 +22,7 @@ from worker.commands.options import load_settings as _load
 from worker.commands.options import redis_option as _redis
 from worker.commands.producers import producers_command
 from worker.commands.replay import replay_command
+from worker.commands.rotate import rotate_command
 from worker.commands.status import status_command
 from worker.commands.tidy import tidy_command
 from worker.errors import AccountingError, ExitCode
@@ -56,7 +57,7 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
     settings = loaded.settings
     with _server_url(settings) as url:
         worker = build_worker(settings, url)
-        _stop_on_signals(worker)
+        _heed_signals(worker)
         tune_collector()
         worker.run()
 
@@ -110,8 +111,8 @@ def _server_url(settings: Settings) -> Iterator[str]:
         server.stop()
 
 
-def _stop_on_signals(worker: Worker) -> None:
-    """Let SIGTERM and SIGINT stop the worker; a second signal ends the process at once."""
+def _heed_signals(worker: Worker) -> None:
+    """Let SIGTERM and SIGINT stop the worker, a second one end the process at once, and SIGHUP rotate its files."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         worker.stop()
@@ -119,12 +120,14 @@ def _stop_on_signals(worker: Worker) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: worker.rotate())
 
 
 cli.add_command(audit_command)
 cli.add_command(dead_group)
 cli.add_command(producers_command)
 cli.add_command(replay_command)
+cli.add_command(rotate_command)
 cli.add_command(status_command)
 cli.add_command(tidy_command)
 

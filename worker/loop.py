@@ -70,11 +70,16 @@ class Worker:
         self._born: dict[str, float] = {}  # by type: when its open file was made, monotonic seconds
         self._started = False  # the files of an earlier process are sealed, new ones are born
         self._stopping = False
+        self._asked = False  # to rotate now
         self.totals = Totals()
 
     def stop(self) -> None:
         """Ask the loop to finish the batch in hand, commit, seal and return; safe in a signal handler."""
         self._stopping = True
+
+    def rotate(self) -> None:
+        """Ask the loop to rotate the files that have rows, soon; safe in a signal handler."""
+        self._asked = True
 
     def run(self) -> None:
         """Work until stopped. Raises NameTaken and ServerRefused; everything else is recovered from."""
@@ -183,7 +188,16 @@ class Worker:
     # New files, rotation, seal: steps 12 to 14
 
     def _rotate_due(self, *, idle: bool) -> None:
-        """Rotate the files that are due; an idle loop looks only when a timer woke it."""
+        """Rotate the files that are due; an idle loop looks only when a timer woke it.
+
+        What was asked for is done without archiving too, and is asked for until it is done.
+        """
+        if self._asked:
+            self._renew(
+                {event_type: Reason.COMMAND for event_type, file in self._files.open.items() if file.state.rows}
+            )
+            self._asked = False
+            return
         if not self._rotation.archiving or (not self._schedule.take_due() and idle):
             return
         now, wall = self._monotonic(), datetime.fromtimestamp(self._patience.pauses.wall(), UTC)
@@ -197,6 +211,8 @@ class Worker:
 
     def _renew(self, reasons: Mapping[str, Reason]) -> None:
         """Replace the open files of these types by new ones, in one commit, and seal the old ones."""
+        if not reasons:
+            return
         record = self._current()
         old = [
             Closing(event_type=event_type, reason=reason, file=self._files.cut_open(event_type))
