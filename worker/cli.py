@@ -17,6 +17,7 @@ from worker import __version__, log
 from worker.assembly import build_worker, tune_collector
 from worker.commands.audit import audit_command
 from worker.commands.dead import dead_group
+from worker.commands.find import find_command
 from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
 from worker.commands.options import redis_option as _redis
@@ -24,7 +25,9 @@ from worker.commands.producers import producers_command
 from worker.commands.replay import replay_command
 from worker.commands.rotate import rotate_command
 from worker.commands.status import status_command
+from worker.commands.tail import tail_command
 from worker.commands.tidy import tidy_command
+from worker.commands.verify import verify_command
 from worker.errors import AccountingError, ExitCode
 from worker.log import event
 from worker.loop import Worker
@@ -125,11 +128,14 @@ def _heed_signals(worker: Worker) -> None:
 
 cli.add_command(audit_command)
 cli.add_command(dead_group)
+cli.add_command(find_command)
 cli.add_command(producers_command)
 cli.add_command(replay_command)
 cli.add_command(rotate_command)
 cli.add_command(status_command)
 cli.add_command(tidy_command)
+cli.add_command(tail_command)
+cli.add_command(verify_command)
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -121,7 +121,7 @@ def sealed_file(place: Place, name: str) -> Stored | None:
 def contents(path: Path) -> Iterator[IO[bytes]]:
     """Open the content of an accounting file, decompressed by the ending of its name."""
     with path.open("rb", buffering=_BUFFER_BYTES) as raw:
-        yield _decompressed(raw, path.suffix)
+        yield decompressed(raw, path.suffix)
 
 
 def lines(stored: Stored) -> Iterator[bytes]:
@@ -170,7 +170,8 @@ def _of_state(place: Place, state: FileState) -> Stored:
     )  # fmt: skip
 
 
-def _decompressed(raw: BinaryIO, ending: str) -> IO[bytes]:
+def decompressed(raw: BinaryIO, ending: str) -> IO[bytes]:
+    """Return what reads the content of a file whose name has this ending."""
     match ending:
         case ".zst":
             reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)

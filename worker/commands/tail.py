@@ -1,0 +1,73 @@
+"""`haraka-accounting tail`: the last rows, and with -f each new one as it is committed."""
+
+import select
+import sys
+from collections.abc import Sequence
+
+import click
+
+from worker.commands.library import Library, on_library, warn, warn_of_manifests, warn_of_troubles, where_option
+from worker.commands.options import json_option
+from worker.commands.rows import write_rows
+from worker.errors import AccountingError, StreamUnavailable
+from worker.reading.criteria import Criteria, Criterion
+from worker.reading.follow import Follower
+from worker.reading.last import last_rows
+from worker.reading.search import Found, Search, Span
+
+_POLL_MS = 500
+
+
+@click.command(name="tail")
+@on_library
+@click.option("-n", "count", type=click.IntRange(0, 100_000), default=10, show_default=True, help="So many rows.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new rows as workers commit them, until stopped.")
+@where_option
+@json_option
+def tail_command(library: Library, *, count: int, follow: bool, conditions: Sequence[Criterion], as_json: bool) -> None:
+    """Show the last rows in order of time. Changes nothing, and is safe while workers run.
+
+    -f shows each row once, while files rotate and are archived, compressed or removed; rows that are committed
+    together are in order of time. With --json, one object a line, with every column.
+    """
+    search = Search(Criteria(tuple(conditions)), Span(), library.settings.rows)
+    if not follow:
+        _show_last(search, library.files(), count, as_json=as_json)
+        return
+    if library.records is None:
+        raise AccountingError(
+            f"{library.settings.directory.path}: no worker has used this directory: nothing to follow"
+        )
+    follower = Follower(library.places, library.records.read)
+    try:
+        files = follower.begin()
+        warn_of_manifests(follower.bad)
+        _show_last(search, files, count, as_json=as_json)
+        _follow(search, follower, as_json=as_json)
+    except KeyboardInterrupt:
+        return
+
+
+def _show_last(search: Search, files: Sequence[Found], count: int, *, as_json: bool) -> None:
+    latest = last_rows(search, files, count, filtered=search.is_choosy)
+    write_rows((search.row(found, match) for found, match in latest), as_json=as_json)
+    warn_of_troubles(search)
+
+
+def _follow(search: Search, follower: Follower, *, as_json: bool) -> None:
+    """Show what is committed from now on; ends when nobody reads it any more."""
+    reader = select.poll()
+    reader.register(sys.stdout, 0)
+    is_away = False
+    while not reader.poll(_POLL_MS):
+        try:
+            grown = follower.poll()
+        except StreamUnavailable as error:
+            if not is_away:
+                warn(f"the server is away: {error}; rows follow when it is back")
+            is_away = True
+            continue
+        is_away = False
+        warn_of_manifests(follower.bad)
+        write_rows(search.rows(grown), as_json=as_json)
+        warn_of_troubles(search)
