@@ -5,6 +5,7 @@ die there, or let another one run. A disk remembers what is not durable yet: `po
 it: appended bytes, cuts, links, unlinks, renames. A process that dies alone loses nothing, and makes nothing durable.
 """
 
+import errno
 import fcntl
 import os
 import random
@@ -21,7 +22,7 @@ class Died(BaseException):
     """The process is dead from here on."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Disk:
     """The tree of one machine, and what of it is not durable."""
 
@@ -194,6 +195,8 @@ class _Hooks:
 
     def link(self, source: Any, target: Any) -> None:
         disk = self._kernel.disk_of(target)
+        if disk and self._kernel.disk_of(source) not in {disk, None}:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source))
         if disk:
             self._kernel.tick(f"link {Path(source).name} {Path(target).name}")
         self._real["link"](source, target)
