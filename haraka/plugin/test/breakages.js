@@ -126,8 +126,15 @@ const BREAKAGES = [
   [
     'the client queues while it is offline',
     'lib/endpoint.js',
-    'disableOfflineQueue: true,',
+    'disableOfflineQueue: true, ',
     '',
+    'connection',
+  ],
+  [
+    'the client library makes its commands again',
+    'lib/endpoint.js',
+    'const client = template.duplicate({',
+    'const client = createClient({ RESP: 2, disableOfflineQueue: !0,',
     'connection',
   ],
   [

@@ -145,6 +145,22 @@ describe('the client library', () => {
   })
 })
 
+test('a further connection takes next to no time from the event loop, wherever it goes', async () => {
+  const valkey = await Valkey.start()
+  const { settings } = read({ main: {}, redis: { port: valkey.port } }, {}, 'n')
+  const classes = new Set()
+  try {
+    for (const database of ['', 1, 2]) {
+      const client = await open({ ...settings.redis, database }, 'key')
+      classes.add(Object.getPrototypeOf(client).constructor)
+      discard(client)
+    }
+    assert.equal(classes.size, 1, 'the library made its commands once')
+  } finally {
+    await valkey.stop()
+  }
+})
+
 const tlsServer = process.env.TLS_SERVER || onPath('redis-server')
 describe(
   'TLS',
