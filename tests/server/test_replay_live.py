@@ -257,6 +257,24 @@ def test_nothing_delivered_since_then_is_nothing_to_do(lab: Live) -> None:
     assert lab.client.xinfo_groups(KEYS.streams["bounce"]) == group
 
 
+def test_the_workers_user_may_replay_in_every_way(lab: Live) -> None:
+    acl = (Path(__file__).resolve().parents[2] / "config" / "valkey.acl").read_text()
+    [line] = [line for line in acl.splitlines() if line.startswith("user worker ")]
+    lab.client.execute_command("ACL", "SETUSER", *line.replace("#@worker_password@", ">secret").split()[1:])
+    lab.publisher.publish_some(6)
+    lab.work(6)
+    url = lab.valkey.url.replace("redis://", "redis://worker:secret@")
+    for arguments in (
+        ("--from", "-", "--into", "one", "--acknowledged"),
+        ("--from", "-", "--export", "range.ndjson"),
+        ("--from-archive", "dead", "--into", "two"),
+        ("--from", "-", "--live", "--yes"),
+    ):
+        done = lab.command(*arguments, "--redis", url)
+        assert done.returncode == 0, done.stderr
+    assert lab.replayed() == dict.fromkeys(TYPES, 2)
+
+
 def test_entries_without_a_number_are_delivered_again_and_counted_as_none(lab: Live) -> None:
     lab.publisher.publish_some(3)
     lab.client.xadd(KEYS.streams["bounce"], {"events": encode([make_event("bounce", 99)])})

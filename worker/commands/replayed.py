@@ -62,7 +62,7 @@ class Report:
         return {"from": self._span.start, "to": self._span.end, "first_id": first, "last_id": last, "missing": missing}
 
     def _summary(self, done: str) -> str:
-        edges = self._edges()
+        edges = self._edges() if self._streams and self._streams.is_repeatable else None
         return f"{done}; again the same with --from {edges[0]} --to {edges[1]}" if edges else done
 
 
@@ -83,13 +83,9 @@ def _lack(lack: Missing) -> str:
 
 
 def _facts(tally: Tally) -> dict[str, Any]:
-    dead = [
-        {"type": letter.event_type, "entry": letter.entry_id.decode(), "index": letter.position, "error": letter.error}
-        for letter in tally.listed
-    ]
     counts = {name: getattr(tally, name) for name in ("entries", "events", "rows", "dead")}
     files = [msgspec.structs.asdict(file) | {"path": str(file.path)} for file in tally.files]
-    return counts | {"files": files, "dead_events": dead}
+    return counts | {"files": files, "dead_events": tally.listed}
 
 
 def _show_dead(tally: Tally) -> None:
@@ -97,10 +93,8 @@ def _show_dead(tally: Tally) -> None:
         return
     click.echo(f"{tally.dead:,} events could not become rows (index -1: all of an entry)")
     shown = text.table("type", "entry", "index", "bytes", "error", right=frozenset({"index", "bytes"}))
-    for letter in tally.listed[:_SHOWN]:
-        text.add_row(
-            shown, letter.event_type, letter.entry_id.decode(), letter.position, len(letter.payload), letter.error
-        )
+    for each in tally.listed[:_SHOWN]:
+        text.add_row(shown, *msgspec.structs.astuple(each))
     text.show(shown)
     if tally.dead > _SHOWN:
         click.echo(f"only the first {_SHOWN}; --json has the first {len(tally.listed):,}")

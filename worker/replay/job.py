@@ -19,6 +19,16 @@ from worker.settings import Settings
 _LISTED = 1000  # dead events that are kept to be listed; all are counted
 
 
+class DeadEvent(Struct, frozen=True):
+    """An event that could not become rows."""
+
+    type: str
+    entry: str  # its stream id
+    index: int  # in the entry; -1: all of it
+    bytes: int
+    error: str
+
+
 class Tally(Struct):
     """What a replay has done so far."""
 
@@ -26,7 +36,7 @@ class Tally(Struct):
     events: int = 0
     rows: int = 0
     dead: int = 0
-    listed: list[DeadLetter] = field(default_factory=list)
+    listed: list[DeadEvent] = field(default_factory=list)
     files: list[Placed] = field(default_factory=list)
 
 
@@ -82,7 +92,11 @@ class Replay:
         tally.events += part.event_count
         tally.rows += part.row_count
         tally.dead += part.dead_count
-        tally.listed += part.dead[: max(0, _LISTED - len(tally.listed))]
+        tally.listed += (_dead(letter) for letter in part.dead[: max(0, _LISTED - len(tally.listed))])
+
+
+def _dead(letter: DeadLetter) -> DeadEvent:
+    return DeadEvent(letter.event_type, letter.entry_id.decode(), letter.position, len(letter.payload), letter.error)
 
 
 def _outputs(settings: Settings, into: Path, renderers: Mapping[str, TypeRenderer]) -> dict[str, Output]:

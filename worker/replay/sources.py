@@ -51,6 +51,7 @@ class StreamSource:
         Raises StreamUnavailable.
         """
         self._ranges = ranges
+        self.is_repeatable = not acknowledged  # by first and last id alone
         spans = {name: _acknowledged(ranges, name, span) if acknowledged else span for name in types}
         edges = {name: (ranges.first(name, *each), ranges.last(name, *each)) for name, each in spans.items()}
         self.edges = {name: (first, last) for name, (first, last) in edges.items() if first and last}
