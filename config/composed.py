@@ -18,6 +18,7 @@ from worker.settings import (
     WorkerSettings,
 )
 
+_WAIT_MS = 1000
 _EXTENSIONS = {Format.TSV: "tsv", Format.CSV: "csv", Format.JSONL: "jsonl", Format.ORIGINAL: "tsv"}
 _SEPARATORS = {Format.TSV: "\t", Format.CSV: ",", Format.JSONL: "\t", Format.ORIGINAL: "\t"}
 
@@ -83,6 +84,8 @@ def _stream(answers: Answers, password: str | None) -> StreamSettings:
         batch_entries=answers[keys.BATCH_ENTRIES],
         batch_bytes=answers[keys.BATCH_BYTES],
         wait_replicas=answers[keys.WAIT_REPLICAS],
+        # Well within the socket timeout: a server that tells how many replicas it reached is no server that is gone.
+        wait_ms=min(_WAIT_MS, int(answers[keys.SOCKET_TIMEOUT] * 500)),
         producer_days=answers[keys.PRODUCER_DAYS],
         retention_days=answers[keys.STREAM_RETENTION],
         max_bytes=answers[keys.STREAM_MAX_MB] * 1_000_000,

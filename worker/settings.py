@@ -86,7 +86,7 @@ class StreamSettings(Struct, frozen=True, kw_only=True):
     batch_entries: int  # entries of a stream read at once, at most
     batch_bytes: int  # what a batch should hold at most; decides how many entries are asked for
     wait_replicas: int = 0  # a commit counts once so many replicas have it
-    wait_ms: int = 1000
+    wait_ms: int = 1000  # for replicas; less than the socket timeout
     producer_days: int = 30  # silent for so long, a producer is forgotten
     retention_days: int = 7  # what all groups have acknowledged is trimmed then; 0: never
     max_bytes: int = 1_024_000_000  # of the streams together, before it is trimmed sooner; 0: any

@@ -119,6 +119,12 @@ def test_every_key_reaches_its_setting(read_text: Read, tmp_path: Path) -> None:
     assert (settings.server.directory, settings.server.port) == (tmp_path / "valkey", 1234)
 
 
+@pytest.mark.parametrize(("timeout", "wait_ms"), [("1", 500), ("1.5", 750), ("5", 1000), ("60", 1000)])
+def test_replicas_are_waited_for_well_within_the_socket_timeout(read_text: Read, timeout: str, wait_ms: int) -> None:
+    text = f"[redis]\nwait_replicas=1\nblock_ms=100\nlease_seconds=300\nsocket_timeout_seconds={timeout}\n"
+    assert read_text(text).stream.wait_ms == wait_ms
+
+
 def test_the_file_of_the_current_directory_is_read_unless_another_is_named(tmp_path: Path) -> None:
     assert load(None, environ={}).settings.worker.name != "here"
     (tmp_path / "accounting_files.ini").write_text("[worker]\nname=here\n", encoding="utf-8")
