@@ -1,21 +1,14 @@
 """A real server for a benchmark: started on a free loopback port, stopped at the end."""
 
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import redis
 
+from haraka.demo.waiting import free_port
 from worker.server import BundledServer
 from worker.settings import ServerSettings
-
-
-def free_port() -> int:
-    """Return a port of this machine that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Valkey:

@@ -4,9 +4,7 @@ The workers have stable names. All but the last share one directory; the last ha
 """
 
 import os
-import random
 import signal
-import socket
 from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
@@ -17,7 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.servers import WorkerProcess, free_port, wait_until
+from haraka.demo.waiting import free_port
+from tests.support.servers import WorkerProcess, wait_until
 from worker.server import BundledServer
 from worker.settings import ServerSettings
 
@@ -34,17 +33,6 @@ block_ms=200
 lease_seconds={lease}
 batch_entries=4
 """
-_FIRST_PORT: Final = 20_000  # below what kernels use for outgoing connections, which would take it while it is free
-_PORTS: Final = 12_000
-
-
-def _port() -> int:
-    """Return a free port that no outgoing connection gets, so that the server finds it free after each restart."""
-    for port in random.SystemRandom().sample(range(_FIRST_PORT, _FIRST_PORT + _PORTS), 50):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    return free_port()
 
 
 class State(Enum):
@@ -60,7 +48,7 @@ class Server:
     """The bundled Valkey with `appendfsync always`, on a directory that survives its deaths."""
 
     def __init__(self, directory: Path) -> None:
-        self.port = _port()
+        self.port = free_port()
         self._directory = directory
         self._server = BundledServer(ServerSettings(directory=directory, port=self.port))
         self.state = State.DOWN

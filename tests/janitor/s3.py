@@ -8,7 +8,8 @@ from http.client import HTTPConnection, HTTPException
 from types import TracebackType
 from typing import Self
 
-from tests.support.servers import PATIENCE_SECONDS, free_port
+from haraka.demo.waiting import free_port
+from tests.support.servers import PATIENCE_SECONDS
 
 BUCKET = "mail-archive"
 _SCRIPT = "import sys; from moto.server import main; main(sys.argv[1:])"

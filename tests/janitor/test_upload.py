@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from haraka.demo.waiting import free_port
 from tests.janitor.lab import DAY_MS, Lab
 from tests.janitor.s3 import BUCKET, S3Server
-from tests.support.servers import free_port
 from worker.catalogue import expired
 from worker.janitor import Done, store
 from worker.janitor.store import ObjectStore

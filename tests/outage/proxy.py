@@ -31,6 +31,8 @@ class Proxy:
         self.faults = 0
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()  # one for each client
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
 
     def __enter__(self) -> Self:
@@ -48,17 +50,25 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _end(self) -> None:
+        """Drop every connection; those that served one end by themselves then, and leave no socket behind."""
         if self._server is not None:
             self._server.close()
-        tasks = asyncio.all_tasks() - {task for task in [asyncio.current_task()] if task}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._tasks:
+            for writer in self._writers:
+                writer.transport.abort()
+            await asyncio.wait(self._tasks, timeout=0.1)
+        await asyncio.sleep(0)  # transports close in the next round
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._writers.add(writer)
         with suppress(OSError):
-            to_server = await asyncio.open_connection("127.0.0.1", self.server_port)
-            await self._join(reader, writer, *to_server)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
+            self._writers.add(server_writer)
+            await self._join(reader, writer, server_reader, server_writer)
         writer.close()
 
     async def _join(

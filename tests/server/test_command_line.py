@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import redis
 
+from haraka.demo.waiting import free_port
 from schemas.events import TYPES
 from tests.support.files import data_files, recipients_in
 from tests.support.publisher import Publisher
-from tests.support.servers import RealValkey, WorkerProcess, free_port, wait_until
+from tests.support.servers import RealValkey, WorkerProcess, wait_until
 from tests.support.workers import PARTITION
 from worker.errors import ExitCode, ServerNotStarted
 from worker.server import BundledServer

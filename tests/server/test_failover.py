@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from haraka.demo.waiting import free_port
 from tests.outage.proxy import Mode, Proxy
 from tests.support.events import recipients_of
 from tests.support.files import recipients_in
 from tests.support.publisher import Publisher
-from tests.support.servers import RealValkey, WorkerProcess, free_port, wait_until
+from tests.support.servers import RealValkey, WorkerProcess, wait_until
 from tests.support.workers import PARTITION
 from worker.stream.keys import Keys
 
