@@ -48,7 +48,7 @@ test-plugin: $(VENV) $(PLUGIN) redis-server
 	cd haraka/plugin && npm test --silent
 
 test-python: $(VENV) $(PLUGIN) $(DEMO)
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_FLAGS)
 
 lint: $(VENV) $(PLUGIN) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -2,7 +2,6 @@
 
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -10,9 +9,6 @@ from contextlib import closing, suppress
 POLL_SECONDS = 0.05
 #: Below what kernels use for outgoing connections (32768 and up on Linux).
 FIRST_PORT, PORTS = 20_000, 12_000
-
-_given: set[int] = set()
-_given_lock = threading.Lock()
 
 
 class WaitTimeoutError(Exception):
@@ -29,18 +25,18 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float 
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on, and that is not given out again.
+    """Return a port of 127.0.0.1 that nobody listens on, and that no process is given as long as this one lives.
 
     Not one that the kernel chooses: those it also gives to outgoing connections, of which there are many here, so
     that such a port can be taken by the time its server starts.
     """
     while True:
         port = FIRST_PORT + secrets.randbelow(PORTS)
-        with _given_lock, closing(socket.socket()) as probe, suppress(OSError):
+        with closing(socket.socket()) as probe, closing(socket.socket(socket.AF_UNIX)) as mark, suppress(OSError):
+            mark.bind(f"\0haraka-accounting-port-{port}")
             probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port
+            mark.detach()  # held until this process ends
+            return port
 
 
 def answers_smtp(port: int) -> bool:
