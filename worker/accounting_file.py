@@ -24,6 +24,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, and durable that they are there."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write with one call; a short write raises DiskTrouble, since the disk is full or failing."""
     written = os.write(descriptor, data)

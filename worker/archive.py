@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker.accounting_file import AccountingFile, sync_directory
+from worker.accounting_file import AccountingFile, make_directory, sync_directory
 from worker.directory import Location, write_durably
 from worker.errors import DiskTrouble
 from worker.manifest import ENDINGS, Manifest, Writer, encode, manifest_path
@@ -88,7 +88,7 @@ def _move(path: Path, archive: Path) -> Path:
     """Move a file and its manifest without ever replacing another; the manifest is the last to come and to leave."""
     if any(path.with_name(path.name + ending).exists() for ending in ENDINGS):
         return path
-    archive.mkdir(exist_ok=True)
+    make_directory(archive)
     target = archive / path.name
     if not (_link(path, target) and _link(manifest_path(path), manifest_path(target))):
         return path

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.events import TYPES
-from worker.accounting_file import AccountingFile, sync_directory, write_all
+from worker.accounting_file import AccountingFile, make_directory, sync_directory, write_all
 from worker.errors import DiskTrouble, Locked
 from worker.naming import Names, Stamp, next_stamp
 from worker.settings import DirectorySettings, NameSettings
@@ -109,8 +109,8 @@ class Location:
         """Make the directories, and durable that they are there."""
         self._archiving = archiving
         for directory in (self.path, self.archive) if archiving else (self.path,):
-            directory.mkdir(parents=True, exist_ok=True)
-            sync_directory(directory.parent)
+            make_directory(directory)
+            sync_directory(directory.parent)  # whoever made it may have died before
 
     def create(self, consumer: str, header: bytes, now: datetime) -> AccountingFile:
         """Make a new file under a name that this directory never had; `now` is aware."""
@@ -200,7 +200,7 @@ class Directory:
             for event_type in TYPES
         }
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_directory(self.path)
             self._lock = ConsumerLock(self.path, consumer)
             self.id = _directory_id(self.path)
             for location in self.locations.values():
@@ -217,7 +217,7 @@ class Directory:
             found = (self.path / _ID).read_text("ascii").strip()
             room = os.statvfs(self.path)
             for location in self.locations.values():
-                location.path.mkdir(exist_ok=True)
+                make_directory(location.path)
         except (OSError, UnicodeDecodeError) as error:
             raise DiskTrouble(f"{self.path}: {error}: is its volume mounted?") from error
         if found != self.id:

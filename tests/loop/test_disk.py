@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.loop.test_crashes_and_lost_replies import work_on
 from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
 from tests.support.workers import drain
 from worker.errors import DiskTrouble
+from worker.janitor import Janitor
 from worker.loop import RECOVERABLE, Worker
 
 
@@ -175,6 +177,43 @@ def _finish(worker: Worker, events: int) -> None:
         except RECOVERABLE as error:
             assert worker.recover(error)
     raise AssertionError("not finished")
+
+
+@pytest.mark.parametrize("mover", ["worker", "janitor"])
+def test_every_directory_that_a_start_or_an_archiving_makes_is_durable_before_anything_stands_in_it(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, mover: str
+) -> None:
+    path = lab.path / "a" / "b"
+    location = {name: f"mail/{name}" for name in TYPES}
+    lab.configure("directory", path=path, location=location, archive_to=dict.fromkeys(TYPES, "archive/2026"))
+    lab.configure("rotation", archiving=mover == "worker")
+    unsynced: set[Path] = set()
+    mkdir, fsync, link = os.mkdir, os.fsync, os.link
+
+    def make(made: Any, *rest: Any) -> None:
+        mkdir(made, *rest)
+        unsynced.add(Path(made))
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced = Path(f"/proc/self/fd/{descriptor}").readlink()
+        unsynced.difference_update({each for each in unsynced if each.parent == synced})
+
+    def give_name(source: Any, target: Any) -> None:
+        assert not unsynced, f"{target} is made, and a power loss may take {unsynced}"
+        link(source, target)
+
+    for name, call in (("mkdir", make), ("fsync", sync), ("link", give_name)):
+        monkeypatch.setattr(os, name, call)
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    for name in TYPES:
+        shutil.rmtree(path / "mail" / name / "archive", ignore_errors=True)
+    lab.stop(worker)
+    Janitor(lab.settings.directory, lab.settings.janitor, archiving=True).run()
+    assert not unsynced
+    assert [file.parent.name for name in TYPES for file in sealed_files(path / "mail", name)] == ["2026"] * 3
 
 
 def test_an_archive_on_another_file_system_leaves_the_sealed_files_where_they_are(

@@ -8,7 +8,7 @@ import errno
 import os
 from pathlib import Path
 
-from worker.accounting_file import sync_directory
+from worker.accounting_file import make_directory, sync_directory
 from worker.inventory import Place, Stored
 from worker.janitor import durable
 from worker.janitor.held import Unfit, held
@@ -24,7 +24,7 @@ def move(stored: Stored, place: Place) -> Stored:
     assert manifest is not None  # noqa: S101  # only sealed files come here
     sha256 = manifest.compressed.sha256 if manifest.compressed else manifest.sha256
     target = place.archive / stored.path.name
-    place.archive.mkdir(parents=True, exist_ok=True)
+    make_directory(place.archive)
     moved = stored._replace(path=target)
     with held(stored, place):
         _bring(stored.content_path, moved.content_path, sha256)

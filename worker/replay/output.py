@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from worker.accounting_file import sync_directory, write_all
+from worker.accounting_file import make_directory, sync_directory, write_all
 from worker.batch import Part
 from worker.errors import AccountingError, DiskTrouble, Locked
 from worker.manifest import Manifest, Writer, encode, manifest_path
@@ -75,14 +75,6 @@ def target(path: Path) -> Iterator[None]:
         raise Locked(f"{path}: another replay writes into it") from None
     finally:
         os.close(lock)
-
-
-def make_directory(path: Path) -> None:
-    """Make a directory and those above it, and durable that they are there."""
-    if not path.is_dir():
-        make_directory(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_directory(path.parent)
 
 
 class Output:
