@@ -22,7 +22,8 @@ PATH = Key(
     "path",
     _file,
     "./accounting_files",
-    "Directory of all accounting files; relative to the directory the worker is started in.",
+    "Directory of all accounting files; relative to the directory the worker is started in. It holds the files of one "
+    "`partition`: workers of another one are refused there.",
     "/var/spool/haraka/accounting_files",
 )
 FORMAT = Key(
@@ -221,7 +222,8 @@ PARTITION = Key(
     "partition",
     naming.partition,
     "haraka:accounting",
-    "Hash tag of the keys, without its braces; the plugin's must be the same.",
+    "Hash tag of the keys, without its braces; the plugin's must be the same. Where its `partitions` is above 1, "
+    "these are its key with `:0`, `:1` …, and each needs workers of its own, with a `path` of their own.",
     "haraka:accounting:1",
 )
 SOCKET_TIMEOUT = Key(

@@ -8,6 +8,7 @@ ends with the process, so a lock that can be had tells that the writer is gone.
 import errno
 import fcntl
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -37,6 +38,23 @@ def write_all(descriptor: int, data: bytes) -> None:
     written = os.write(descriptor, data)
     if written != len(data):
         raise DiskTrouble(f"short write: {written} of {len(data)} bytes")
+
+
+def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a whole file so that after a crash either the old or the new content stands there."""
+    # Not the process id: containers that share a volume can have the same.
+    temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+    except BaseException:
+        temporary.unlink()
+        raise
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    sync_directory(path.parent)
 
 
 class AccountingFile:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from worker.accounting_file import AccountingFile, make_directory, sync_directory
-from worker.directory import Location, write_durably
+from worker.accounting_file import AccountingFile, make_directory, sync_directory, write_durably
+from worker.directory import Location
 from worker.errors import DiskTrouble
 from worker.manifest import ENDINGS, Manifest, Writer, encode, manifest_path
 from worker.records import FileState

@@ -35,13 +35,14 @@ def tune_collector() -> None:
 def build_worker(
     settings: Settings, url: str, *, connect: Connector | None = None, pauses: Pauses | None = None
 ) -> Worker:
-    """Return a worker that holds its consumer's lock; raises Locked or DiskTrouble.
+    """Return a worker that holds its consumer's lock; raises OtherPartition, Locked or DiskTrouble.
 
     `connect` overrides how connections are opened, `pauses` the clock that the loop waits by.
     """
     clock = pauses or Pauses()
     name, archiving = settings.worker.name, settings.rotation.archiving
-    directory = Directory(settings.directory, settings.names, name, archiving=archiving)
+    partition = settings.stream.partition
+    directory = Directory(settings.directory, settings.names, name, partition=partition, archiving=archiving)
     renderer = Renderer(settings.rows)
     writer = Writer(
         consumer=name, directory=directory.id, version=__version__,

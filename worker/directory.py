@@ -1,12 +1,11 @@
-"""The directory of accounting files: its identity, the consumer's lock, and the names that it has given out.
+"""The directory of accounting files: the consumer's lock, and the names that it has given out.
 
-What survives a crash: `.directory-id`, the book of names of each type (`<location>/.names`), and the lock files, which
-are never unlinked (a process may wait on the inode). The locks themselves end with the process.
+What survives a crash: who it is (`identity`), the book of names of each type (`<location>/.names`), and the lock files,
+which are never unlinked (a process may wait on the inode). The locks themselves end with the process.
 """
 
 import fcntl
 import os
-import secrets
 import stat
 from datetime import datetime
 from pathlib import Path
@@ -14,30 +13,13 @@ from pathlib import Path
 import msgspec
 
 from schemas.events import TYPES
-from worker.accounting_file import AccountingFile, make_directory, sync_directory, write_all
+from worker.accounting_file import AccountingFile, make_directory, sync_directory, write_durably
 from worker.errors import DiskTrouble, Locked
+from worker.identity import identify, known_id, require_partition
 from worker.naming import Names, Stamp, next_stamp
 from worker.settings import DirectorySettings, NameSettings
 
 _BOOK = ".names"
-_ID = ".directory-id"
-
-
-def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a whole file so that after a crash either the old or the new content stands there."""
-    # Not the process id: containers that share a volume can have the same.
-    temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-    except BaseException:
-        temporary.unlink()
-        raise
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
-    sync_directory(path.parent)
 
 
 class ConsumerLock:
@@ -61,31 +43,6 @@ class ConsumerLock:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def known_id(path: Path) -> str | None:
-    """Return the random id of a directory; None where no worker has used it yet. Raises OSError, UnicodeDecodeError."""
-    try:
-        return (path / _ID).read_text("ascii").strip() or None
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _directory_id(path: Path) -> str:
-    """Return the id of a directory, made at its first use."""
-    file = path / _ID
-    while True:
-        if known := known_id(path):
-            return known
-        fresh = path / f"{_ID}.{secrets.token_hex(4)}"
-        write_durably(fresh, f"{secrets.token_hex(8)}\n".encode())
-        try:
-            os.link(fresh, file)  # never replaces the id of a worker that was quicker
-        except FileExistsError:
-            continue
-        finally:
-            fresh.unlink()
-        sync_directory(path)
 
 
 class Book(msgspec.Struct, frozen=True):
@@ -185,8 +142,13 @@ class Location:
 class Directory:
     """The directory at `path`, held by one consumer of this process."""
 
-    def __init__(self, settings: DirectorySettings, names: NameSettings, consumer: str, *, archiving: bool) -> None:
-        """Make the directories and take the consumer's lock. Raises Locked, or DiskTrouble from the disk."""
+    def __init__(
+        self, settings: DirectorySettings, names: NameSettings, consumer: str, *, partition: str, archiving: bool
+    ) -> None:
+        """Make the directories and take the consumer's lock.
+
+        Raises OtherPartition, before anything is touched, Locked, or DiskTrouble from the disk.
+        """
         self.path = settings.path
         self.consumer = consumer
         self._min_free_bytes = settings.min_free_bytes
@@ -200,9 +162,10 @@ class Directory:
             for event_type in TYPES
         }
         try:
+            require_partition(self.path, partition)
             make_directory(self.path)
             self._lock = ConsumerLock(self.path, consumer)
-            self.id = _directory_id(self.path)
+            self.id = identify(self.path, partition)
             for location in self.locations.values():
                 location.prepare(archiving=archiving)
         except OSError as error:
@@ -214,14 +177,14 @@ class Directory:
         A volume that is not mounted leaves an empty directory behind: nothing may be made in it.
         """
         try:
-            found = (self.path / _ID).read_text("ascii").strip()
-            room = os.statvfs(self.path)
+            found = known_id(self.path)
+            if found != self.id:
+                raise DiskTrouble(f"{self.path}: directory id is {found}, expected {self.id}: is its volume mounted?")
             for location in self.locations.values():
                 make_directory(location.path)
+            room = os.statvfs(self.path)
         except (OSError, UnicodeDecodeError) as error:
             raise DiskTrouble(f"{self.path}: {error}: is its volume mounted?") from error
-        if found != self.id:
-            raise DiskTrouble(f"{self.path}: directory id is {found!r}, expected {self.id}: is it another volume?")
         free_bytes = room.f_bavail * room.f_frsize
         if free_bytes < self._min_free_bytes:
             expected = self._min_free_bytes // 1_000_000

@@ -15,7 +15,7 @@ class ExitCode(IntEnum):
     NOT_AUDITED = 74  # the server or the files did not stand still, or did not answer
     LOCKED = 73  # another process works under this name in this directory
     NAME_TAKEN = 75  # another directory works under this name
-    CONFIGURATION = 78
+    CONFIGURATION = 78  # the ini, or a directory of another partition
 
 
 class AccountingError(Exception):
@@ -57,6 +57,12 @@ class Locked(AccountingError):
     """Another process works under this consumer name in this directory."""
 
     exit_code = ExitCode.LOCKED
+
+
+class OtherPartition(AccountingError):
+    """The directory holds the files of another partition."""
+
+    exit_code = ExitCode.CONFIGURATION
 
 
 class ServerRefused(AccountingError):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker.accounting_file import AccountingFile, sync_directory
-from worker.directory import write_durably
+from worker.accounting_file import AccountingFile, sync_directory, write_durably
 
 _TAIL = re.compile(r"\.tail(\.[0-9]+)?\.json$")
 

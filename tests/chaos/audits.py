@@ -13,8 +13,8 @@ from worker.audit.deep.run import Question, deep_audit
 from worker.audit.directory import Shelf
 from worker.audit.finding import Finding
 from worker.audit.report import audit
-from worker.directory import known_id
 from worker.errors import StreamUnavailable
+from worker.identity import known_id
 from worker.replay.span import Span
 from worker.settings import RowSettings
 from worker.stream import Connector

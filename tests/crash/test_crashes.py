@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.crash.machine import operations_of_a_life, run
-from worker import accounting_file, archive, directory
+from worker import accounting_file, archive, directory, identity
 from worker.accounting_file import AccountingFile
 from worker.files import Files
 
@@ -57,7 +57,7 @@ def _finds_the_breakage() -> bool:
 )
 def test_the_machine_finds_a_broken_rule(owner: object, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, rule, _nothing)
-    for module in (archive, directory):
+    for module in (archive, directory, identity):
         if hasattr(module, rule):
             monkeypatch.setattr(module, rule, _nothing)
     assert _finds_the_breakage()

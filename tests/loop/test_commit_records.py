@@ -6,8 +6,8 @@ import pytest
 
 from tests.loop.conftest import Lab
 from tests.support.workers import PARTITION, changed, drain
-from worker.directory import known_id
 from worker.errors import ServerRefused, StreamUnavailable
+from worker.identity import known_id
 from worker.stream.commit_records import CommitRecords
 
 

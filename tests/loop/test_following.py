@@ -12,7 +12,7 @@ from tests.support.events import recipients_of
 from tests.support.files import sealed_files
 from tests.support.sealed import compress
 from tests.support.workers import PARTITION
-from worker.directory import known_id
+from worker.identity import known_id
 from worker.inventory import Place, places
 from worker.loop import RECOVERABLE, Worker
 from worker.reading.criteria import Criteria

@@ -11,7 +11,7 @@ import pytest
 from schemas.events import TYPES
 from tests.loop.conftest import Lab, WiredConnection
 from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
-from tests.support.workers import drain, settings
+from tests.support.workers import PARTITION, drain, settings
 from worker.directory import Directory
 from worker.errors import Locked
 from worker.schedule import Schedule
@@ -178,7 +178,7 @@ def test_a_second_process_of_the_same_name_in_the_same_directory_is_refused_with
     lab.worker()
     configured = settings(lab.path)
     with pytest.raises(Locked, match=r"worker-1 is already at work here, in process \d+"):
-        Directory(configured.directory, configured.names, "worker-1", archiving=True)
+        Directory(configured.directory, configured.names, "worker-1", partition=PARTITION, archiving=True)
 
 
 def test_two_workers_of_different_names_share_a_directory_without_sharing_files(lab: Lab) -> None:

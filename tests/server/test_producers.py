@@ -44,7 +44,7 @@ def stream(tmp_path: Path) -> StreamSettings:
 @pytest.fixture
 def directory(tmp_path: Path) -> Directory:
     configured = settings(tmp_path)
-    return Directory(configured.directory, configured.names, "worker-1", archiving=False)
+    return Directory(configured.directory, configured.names, "worker-1", partition=PARTITION, archiving=False)
 
 
 @pytest.fixture

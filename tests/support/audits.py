@@ -9,7 +9,7 @@ from tests.support.workers import HandClock, drain, make_worker
 from worker.audit.directory import Shelf
 from worker.audit.finding import Kind
 from worker.audit.report import Report, audit
-from worker.directory import known_id
+from worker.identity import known_id
 from worker.settings import Settings
 from worker.stream.link import connector
 from worker.stream.snapshot import snapshots

@@ -17,8 +17,8 @@ from worker.commands import audited, text
 from worker.commands.options import config_option, json_option, load_settings, redis_option, server_of
 from worker.commands.progress import progress
 from worker.commands.spans import span_of, types_option
-from worker.directory import known_id
-from worker.errors import ExitCode, StreamUnavailable
+from worker.errors import AccountingError, ExitCode, StreamUnavailable
+from worker.identity import known_id, require_partition
 from worker.settings import DirectorySettings, Settings
 from worker.stream.snapshot import snapshots
 
@@ -65,24 +65,34 @@ def audit_command(config_file: Path | None, redis_url: str | None, **options: An
 
 
 class _Shelves:
-    """The directories to look at: the configured one, where it was ever used, and those that were named."""
+    """The directories to look at: the configured one, where it is the partition's, and those that were named."""
 
     def __init__(self, settings: Settings, named: Sequence[Path]) -> None:
         """Look where they are. Raises UsageError for a named one that is none, OSError."""
         self._found: dict[str, DirectorySettings] = {}
         for path in (settings.directory.path, *named):
-            directory_id = known_id(path)
-            if directory_id is not None:
-                at: DirectorySettings = msgspec.structs.replace(settings.directory, path=path.absolute())
-                self._found.setdefault(directory_id, at)
-            elif path in named:
-                raise click.UsageError(f"{path}: no worker has used it, it has no file .directory-id")
-            else:
-                click.echo(f"{path}: no worker has used it, its files are not looked at", err=True)
+            try:
+                directory_id = _id_of(path, settings.stream.partition)
+            except AccountingError as error:
+                if path in named:
+                    raise click.UsageError(str(error)) from error
+                click.echo(f"{error}: its files are not looked at", err=True)
+                continue
+            at: DirectorySettings = msgspec.structs.replace(settings.directory, path=path.absolute())
+            self._found.setdefault(directory_id, at)
 
     def open(self) -> list[Shelf]:
         """Read what stands in them now."""
         return [Shelf(at, directory_id) for directory_id, at in self._found.items()]
+
+
+def _id_of(path: Path, partition: str) -> str:
+    """Return the id of a directory of the partition. Raises AccountingError where it is none, OSError."""
+    directory_id = known_id(path)
+    if directory_id is None:
+        raise AccountingError(f"{path}: no worker has used it, it has no file .directory-id")
+    require_partition(path, partition)
+    return directory_id
 
 
 def _counts(settings: Settings, shelves: _Shelves, options: dict[str, Any]) -> Report:

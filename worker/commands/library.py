@@ -13,8 +13,8 @@ from schemas.catalogue import CUSTOM_PREFIX, FIELDS
 from schemas.events import TYPES
 from worker.commands.options import config_option, load_settings, redis_option, server_of
 from worker.commands.text import escaped
-from worker.directory import known_id
 from worker.errors import AccountingError, StreamUnavailable
+from worker.identity import known_id, require_partition
 from worker.inventory import Place, places
 from worker.manifest import BadManifest
 from worker.reading.criteria import Criterion
@@ -70,6 +70,7 @@ def _library(settings: Settings, types: Sequence[str]) -> Iterator[Library]:
     chosen = [place for event_type, place in places(settings.directory).items() if event_type in types]
     if not path.is_dir():
         raise AccountingError(f"{path}: no such directory of accounting files")
+    require_partition(path, settings.stream.partition)
     directory = known_id(path)
     if directory is None:
         yield Library(settings, chosen, None)

@@ -12,6 +12,7 @@ import click
 
 from worker.commands.options import config_option, load_settings, redis_option
 from worker.errors import ExitCode
+from worker.identity import require_partition
 from worker.server import BundledServer
 from worker.stream import Connector
 from worker.stream.inspection import inspect
@@ -35,6 +36,7 @@ def rotate_command(
         raise click.UsageError("expected --name CONSUMER or --all")
     settings = load_settings(config_file, redis_url, None).settings
     url = settings.stream.url or BundledServer(settings.server).url
+    require_partition(settings.directory.path, settings.stream.partition)
     found = {consumer: _holder(lock) for consumer, lock in _locks(settings.directory.path, name).items()}
     workers = {consumer: pid for consumer, pid in found.items() if pid is not None}
     if not workers:

@@ -7,8 +7,8 @@ import click
 import msgspec
 
 from worker.commands.options import config_option, load_settings
-from worker.directory import known_id
 from worker.errors import DiskTrouble, ExitCode
+from worker.identity import known_id, require_partition
 from worker.janitor import Janitor
 
 
@@ -24,6 +24,7 @@ def tidy_command(config_file: Path | None) -> None:
     path = settings.directory.path
     if known_id(path) is None:
         raise DiskTrouble(f"{path}: no directory of accounting files: expected one that a worker has used")
+    require_partition(path, settings.stream.partition)
     janitor = Janitor(settings.directory, settings.janitor, archiving=settings.rotation.archiving)
     try:
         done = janitor.run()

@@ -16,8 +16,8 @@ from typing import TypeVar
 import msgspec
 
 from worker.accounting_file import sync_directory
-from worker.directory import known_id
 from worker.errors import DiskTrouble, Locked
+from worker.identity import known_id
 from worker.inventory import Place, Stored, places, sealed_in
 from worker.janitor import compress, durable, expire, move
 from worker.janitor.held import Busy, Unfit
