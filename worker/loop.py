@@ -20,7 +20,7 @@ from worker.files import Files, require_open
 from worker.log import event
 from worker.patience import Patience, Pauses
 from worker.reader import Reader
-from worker.records import Closing, Record
+from worker.records import Closing, FileState, Record
 from worker.rotation import Reason, rotation_reason
 from worker.scan import scan
 from worker.schedule import Job, Schedule
@@ -67,7 +67,7 @@ class Worker:
         self._record: Record | None = None  # the last one acknowledged or adopted
         self._in_hand: Batch | None = None  # rendered, not appended
         self._check_disk_at = 0.0
-        self._born: dict[str, float] = {}  # by type: when its open file was made, monotonic seconds
+        self._born: dict[str, float] = {}  # by file name: when it was made, or adopted from a record; monotonic
         self._started = False  # the files of an earlier process are sealed, new ones are born
         self._stopping = False
         self._asked = False  # to rotate now
@@ -204,7 +204,7 @@ class Worker:
         reasons = {
             event_type: reason
             for event_type, file in self._files.open.items()
-            if (reason := rotation_reason(self._rotation, file.state, now - self._born[event_type], wall))
+            if (reason := rotation_reason(self._rotation, file.state, now - self._born[file.path.name], wall))
         }
         if reasons:
             self._renew(reasons)
@@ -219,12 +219,23 @@ class Worker:
             for event_type, reason in reasons.items()
             if event_type in self._files.open
         ]
-        new = {event_type: self._files.create(event_type) for event_type in reasons}
+        new = {event_type: self._create(event_type) for event_type in reasons}
         self._commit_and_seal(record.next(files={**record.files, **new}, closing=old))
-        for event_type in new:
-            self._born[event_type] = self._monotonic()
-            if self._rotation.archiving:
-                self._schedule.arm(event_type)
+        self._note_births()
+
+    def _create(self, event_type: str) -> FileState:
+        """Make a new file. Its age counts from here: what follows may fail, and a recovery adopt it."""
+        state = self._files.create(event_type)
+        self._born[state.name] = self._monotonic()
+        if self._rotation.archiving:
+            self._schedule.arm(event_type)
+        return state
+
+    def _note_births(self) -> None:
+        """Keep the births of the open files; one that this process did not make is as old as its adoption."""
+        now = self._monotonic()
+        names = [file.path.name for file in self._files.open.values()]
+        self._born = {name: self._born.get(name, now) for name in names}
 
     def _drop_sealed(self) -> None:
         """Let the record drop the files that are sealed: the next batch would, but none may come for long."""
@@ -294,6 +305,7 @@ class Worker:
             self._commit(record, restore=True)
             self._reader.recall()
         self._record = self._files.adopt(record)
+        self._note_births()
         if not self._stopping:
             self._open_missing()
 
