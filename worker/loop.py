@@ -308,6 +308,7 @@ class Worker:
         self._note_births()
         if not self._stopping:
             self._open_missing()
+        self._schedule.look_again()
 
     def _open_missing(self) -> None:
         """Have one open file per type; at a start new ones, whatever an earlier process left open."""

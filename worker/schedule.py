@@ -70,8 +70,12 @@ class Schedule:
         trigger = IntervalTrigger(seconds=self._interval_seconds, start_date=start)
         self._scheduler.add_job(self._due.set, trigger, id=f"archive {event_type}", replace_existing=True)
 
+    def look_again(self) -> None:
+        """Let the loop look once more, as after a timer: what it was woken for may have failed."""
+        self._due.set()
+
     def take_due(self) -> bool:
-        """Tell whether a timer has fired since the last call."""
+        """Tell whether to look: a timer has fired since the last call, or what came of it was interrupted."""
         if not self._due.is_set():
             return False
         self._due.clear()

@@ -1,4 +1,4 @@
-"""A rotation that is interrupted is done once, and not at once again."""
+"""A rotation that is interrupted: it is done once, and neither again at once nor put off until the next timer."""
 
 import errno
 from typing import Any
@@ -12,6 +12,7 @@ from tests.loop.test_disk import failing
 from tests.loop.test_rows_reach_files import expected
 from tests.support.files import check_manifest, recipients_in, sealed_files
 from tests.support.workers import drain
+from worker.errors import DiskTrouble
 from worker.loop import RECOVERABLE, Worker
 
 A_DAY = 86_400
@@ -58,3 +59,20 @@ def test_files_that_an_interrupted_rotation_made_are_as_old_as_they_are(
     drain(worker, worker.totals.events + 3)
     assert sealed_rows(lab) == [[1, 3]] * 3
     assert recipients_in(lab.path) == expected(lab)
+
+
+def test_a_rotation_that_failed_is_done_after_the_recovery_though_no_timer_fires_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    lab.clock.now += A_DAY
+    worker._schedule._due.set()  # as a timer does
+    left = failing(errno.ENOSPC, 1, lambda path: str(path).endswith(".tsv"), "link", monkeypatch)
+    with pytest.raises(DiskTrouble) as trouble:
+        worker.step()
+    assert worker.recover(trouble.value)
+    worker.step()  # idle
+    assert left == []
+    assert [check_manifest(file).reason for name in TYPES for file in sealed_files(lab.path, name)] == ["interval"] * 3
