@@ -302,8 +302,8 @@ class Worker:
         if plan.restore:
             event(_log, "server.lost_its_tail", logging.ERROR, commits=plan.lost_commits)
             record = self._files.restorable(record)
+            self._reader.recall()  # before the commit: where its reply is lost, the next round has nothing to restore
             self._commit(record, restore=True)
-            self._reader.recall()
         self._record = self._files.adopt(record)
         self._note_births()
         if not self._stopping:

@@ -304,8 +304,19 @@ BREAKAGES = (
     ),
     Breakage(
         "34", "what a forgetful server delivers again is written again",
-        (Edit(_LOOP, "            self._reader.recall()\n", ""),),
+        (Edit(_READER, "        self._known = self._written.recall()\n", "        pass\n"),),
         f"{_FLEET}::test_trap_34_entries_that_a_forgetful_server_delivers_again_yield_no_second_row",
+    ),
+    Breakage(
+        "34", "what was written is recalled only after the reply to the restoring commit",
+        (
+            Edit(_LOOP, "            self._reader.recall()  # before", "            # before"),
+            Edit(
+                _LOOP, "            self._commit(record, restore=True)\n",
+                "            self._commit(record, restore=True)\n            self._reader.recall()\n",
+            ),
+        ),
+        f"{_LOST}::test_trap_34_a_restoring_commit_whose_reply_is_lost_lets_nothing_be_written_twice",
     ),
     Breakage(
         "35", "an unnamed file with rows is unlinked",

@@ -11,7 +11,7 @@ from tests.loop.test_rows_reach_files import expected
 from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
 from tests.support.workers import drain, settings
 from worker.accounting_file import AccountingFile
-from worker.errors import DiskTrouble, NameTaken, ServerRefused, StreamUnavailable
+from worker.errors import Behind, DiskTrouble, NameTaken, ServerRefused, StreamUnavailable
 from worker.loop import RECOVERABLE, Worker
 from worker.stream.script import Script
 
@@ -199,6 +199,23 @@ def test_trap_9_a_server_that_lost_its_tail_gets_the_record_back_and_no_row_is_c
     for _ in range(20):
         if sum(recipients_in(lab.path).values()) < 18:
             worker.step()
+    assert recipients_in(lab.path) == expected(lab)
+
+
+def test_trap_34_a_restoring_commit_whose_reply_is_lost_lets_nothing_be_written_twice(lab: Lab) -> None:
+    worker = lab.worker()
+    old = lab.client.hget(lab.keys.records, f"worker-1 {worker._directory.id}")
+    lab.publisher.publish_some(9)
+    drain(worker, 9)
+    lab.client.hset(lab.keys.records, f"worker-1 {worker._directory.id}", old)
+    for key in lab.keys.streams.values():
+        lab.client.xgroup_setid(key, "accounting", "0")  # the deliveries are forgotten, too
+    with pytest.raises(Behind) as behind:
+        worker.step()
+    lab.wire.lose_reply_of = COMMIT.sha
+    assert worker.recover(behind.value)
+    lab.publisher.publish_some(9)
+    drain(worker, 27)
     assert recipients_in(lab.path) == expected(lab)
 
 
