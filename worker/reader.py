@@ -7,6 +7,7 @@ others' taken over, only while there is neither (protocol traps 1, 21 and 22).
 import logging
 from collections.abc import Callable
 
+from schemas.events import TYPES
 from worker.batch import Batch, BatchSize, Known, Renderer, Written
 from worker.log import event
 from worker.stream import Entries, Pending, Stream
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 # suspected. From then on it is read alone, so every further one that counts is a death with nothing else in hand.
 _SUSPECTED_FROM = 3  # deliveries
 _LONE_DEATHS = 5
-_REMEMBERED_BYTES = 1_000_000  # what is kept alive is memory that is cold when it comes round again
+_REMEMBERED_BATCHES = 4  # of full size, at least
 
 
 class Reader:
@@ -34,7 +35,7 @@ class Reader:
         self._look_every_seconds = look_every_seconds
         self._monotonic = monotonic
         self._look_at = 0.0
-        self._written = Written(_REMEMBERED_BYTES)
+        self._written = Written(_REMEMBERED_BATCHES * len(TYPES) * size.max_bytes)
         self._alone: Pending | None = None  # the last one that was asked for
         self._known: Known = {}  # entries with rows that a server which forgot may deliver again
 

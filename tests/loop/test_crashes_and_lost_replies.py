@@ -10,9 +10,11 @@ from tests.loop.conftest import Lab
 from tests.loop.test_rows_reach_files import expected
 from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
 from tests.support.workers import drain, settings
+from worker import records
 from worker.accounting_file import AccountingFile
 from worker.errors import Behind, DiskTrouble, NameTaken, ServerRefused, StreamUnavailable
 from worker.loop import RECOVERABLE, Worker
+from worker.records import Record
 from worker.stream.script import Script
 
 COMMIT = Script("commit")
@@ -202,14 +204,35 @@ def test_trap_9_a_server_that_lost_its_tail_gets_the_record_back_and_no_row_is_c
     assert recipients_in(lab.path) == expected(lab)
 
 
+def forget(lab: Lab, worker: Worker) -> None:
+    """Let the server lose the tail of its commands: the worker's record, and every delivery."""
+    lab.client.hset(lab.keys.records, f"worker-1 {worker._directory.id}", records.encode(Record()))
+    for key in lab.keys.streams.values():
+        lab.client.xgroup_setid(key, "accounting", "0")
+
+
+def test_trap_34_batches_of_any_size_that_a_forgetful_server_delivers_again_yield_no_second_row(lab: Lab) -> None:
+    lab.configure("stream", batch_entries=2000, batch_bytes=4_000_000)  # the defaults
+    worker = lab.worker()
+    lab.publisher.publish_some(9, recipients=20_000)
+    drain(worker, 9)
+    lab.publisher.publish_some(9)
+    drain(worker, 18)
+    [first, *_] = lab.client.xrange(lab.keys.streams["bounce"])
+    assert sum(map(len, first[1].values())) > 500_000
+    forget(lab, worker)
+    with pytest.raises(Behind) as behind:
+        worker.step()
+    assert worker.recover(behind.value)
+    drain(worker, 36)
+    assert recipients_in(lab.path) == expected(lab)
+
+
 def test_trap_34_a_restoring_commit_whose_reply_is_lost_lets_nothing_be_written_twice(lab: Lab) -> None:
     worker = lab.worker()
-    old = lab.client.hget(lab.keys.records, f"worker-1 {worker._directory.id}")
     lab.publisher.publish_some(9)
     drain(worker, 9)
-    lab.client.hset(lab.keys.records, f"worker-1 {worker._directory.id}", old)
-    for key in lab.keys.streams.values():
-        lab.client.xgroup_setid(key, "accounting", "0")  # the deliveries are forgotten, too
+    forget(lab, worker)
     with pytest.raises(Behind) as behind:
         worker.step()
     lab.wire.lose_reply_of = COMMIT.sha

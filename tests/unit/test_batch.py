@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from schemas.events import TYPES
 from tests.unit.events import NOON_MS, batches, event, payload, render, row_settings
 from tests.unit.events import Batch as Events
-from worker.batch import Batch, BatchSize, Part, Renderer, TypeRenderer
+from worker.batch import Batch, BatchSize, Part, Renderer, TypeRenderer, Written
 from worker.decode import RawEntry
 from worker.records import FileState
 
@@ -202,3 +202,23 @@ def test_known_entries_are_acknowledged_and_counted_and_yield_no_rows() -> None:
     assert (part.row_count, part.rows_known, part.event_count, len(part.dead)) == (2, 2, 4, 1)
     assert part.ids == [entry_id for entry_id, _ in raw]
     assert (part.first_id, part.last_id, part.first_time_ms) == ("3-0", "4-0", 13)
+
+
+def read(first: int, *, size: int) -> Batch:
+    """Return a batch of two entries whose JSON has so many bytes together."""
+    entries: list[RawEntry] = [(f"{first + each}-0".encode(), [b"events", b"x" * (size // 2)]) for each in range(2)]
+    return Batch({"bounce": part(size=size, entries=2)}, pending=False, entries={"bounce": entries})
+
+
+def test_the_last_batches_are_remembered_up_to_a_bound() -> None:
+    written = Written(10_000)
+    for first in (1, 3, 5):
+        written.add(read(first, size=4_000))  # 5 000 with what is beside the JSON
+    assert list(written.recall()) == [("bounce", f"{number}-0".encode()) for number in (3, 4, 5, 6)]
+
+
+def test_a_batch_that_is_too_large_to_be_remembered_drives_out_no_other() -> None:
+    written = Written(10_000)
+    written.add(read(1, size=4_000))
+    written.add(read(3, size=40_000))
+    assert list(written.recall()) == [("bounce", b"1-0"), ("bounce", b"2-0")]
