@@ -19,6 +19,7 @@ from worker.stream import Connector, Stream
 from worker.stream.link import connector
 
 _COLLECT_AFTER = 200_000
+_UNKNOWN_BYTES = 100_000.0  # of an entry, until some were read: they hold arrays, and a backlog may wait
 
 
 def tune_collector() -> None:
@@ -50,6 +51,9 @@ def build_worker(
     )  # fmt: skip
     chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
     janitor = Janitor(settings.directory, settings.janitor, archiving=archiving)
+    size = BatchSize(
+        max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes, mean_bytes=_UNKNOWN_BYTES
+    )
     columns = {column for names in settings.rows.columns.values() for column in names}
     wanted = sorted(header_of(column) for column in columns if is_custom(column))
     return Worker(
@@ -58,7 +62,7 @@ def build_worker(
         renderer,
         settings.rotation,
         directory=directory,
-        size=BatchSize(max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes),
+        size=size,
         lease_seconds=settings.stream.lease_seconds,
         pauses=clock,
         chores=[*chores.jobs(), Job("janitor", EVERY_SECONDS, janitor.tick, janitor.stop)],

@@ -39,6 +39,17 @@ def test_each_recipient_of_every_type_gets_one_row(lab: Lab) -> None:
     assert (lab.ledger("events"), lab.ledger("rows"), lab.ledger("published")) == (36, 72, 36)
 
 
+def test_the_first_batch_after_a_start_is_no_larger_than_others_where_a_backlog_of_large_entries_waits(
+    lab: Lab,
+) -> None:
+    lab.configure("stream", batch_entries=2000, batch_bytes=1_000_000)
+    lab.publisher.publish_some(60, recipients=1_200)  # about 100 kB each
+    worker = lab.worker()
+    worker.step()
+    assert 0 < worker.totals.events <= 30
+    drain(worker, 60)
+
+
 def test_a_start_makes_three_files_with_their_header(lab: Lab) -> None:
     lab.worker()
     for event_type in TYPES:
