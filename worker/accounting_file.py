@@ -140,15 +140,24 @@ class AccountingFile:
     def is_still_there(self) -> bool:
         """Tell whether the open file is the recorded one and still stands under its name.
 
-        To be asked after every lock (protocol trap 11), and before a commit: an editor or logrotate may have swapped
-        it, and rows in a file without a name are lost when it is closed.
+        To be asked after every lock (protocol trap 11), before a commit, and before anything is done by its name: an
+        editor or logrotate may have swapped it, and rows in a file without a name are lost when it is closed.
         """
+        return os.fstat(self._descriptor).st_ino == self.state.inode and self.stands_at(self.path)
+
+    def stands_at(self, path: Path) -> bool:
+        """Tell whether a path is a name of this file."""
         mine = os.fstat(self._descriptor)
         try:
-            named = self.path.lstat()
+            named = path.lstat()
         except OSError:
             return False
-        return mine.st_ino == self.state.inode and (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
+        return (named.st_ino, named.st_dev) == (mine.st_ino, mine.st_dev)
+
+    def require_still_there(self) -> None:
+        """Raise DiskTrouble where the name is gone, or is another file's: the recovery keeps the rows."""
+        if not self.is_still_there():
+            raise DiskTrouble(f"{self.path}: removed, renamed or replaced while it was open")
 
     def content(self) -> bytes:
         """Return what is committed."""

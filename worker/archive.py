@@ -48,6 +48,7 @@ def seal(  # noqa: PLR0913
     recovery does it again.
     """
     file.sync()
+    file.require_still_there()
     try:
         beside = manifest_path(file.path)
         if not beside.exists():
@@ -55,21 +56,24 @@ def seal(  # noqa: PLR0913
             write_durably(beside, encode(msgspec.structs.replace(manifest, sealed_ms=now_ms)), READ_ONLY)
         os.fchmod(file.descriptor, READ_ONLY)
         os.fsync(file.descriptor)
-        place = _move(file.path, location.archive) if archiving else file.path
+        place = _move(file, location.archive) if archiving else file.path
     except OSError as error:
         raise DiskTrouble(f"{file.path}: not sealed: {error}") from error
+    if not file.stands_at(place):
+        raise DiskTrouble(f"{file.path}: removed, renamed or replaced while it was sealed")
     return place
 
 
 def finish_move(file: AccountingFile, location: Location) -> None:
     """Move a sealed file to the archive after a crash in the middle of it, and close it."""
-    _move(file.path, location.archive)
+    _move(file, location.archive)
     file.close()
 
 
 def discard(file: AccountingFile) -> None:
-    """Unlink a file that holds nothing but its header, and close it."""
-    file.path.unlink(missing_ok=True)
+    """Unlink a file that holds nothing but its header, and close it; another one that has its name stays."""
+    if file.is_still_there():
+        file.path.unlink()
     sync_directory(file.path.parent)
     file.close()
 
@@ -84,16 +88,23 @@ def finish(path: Path, archive: Path) -> None:
         sync_directory(path.parent)
 
 
-def _move(path: Path, archive: Path) -> Path:
+def _move(file: AccountingFile, archive: Path) -> Path:
     """Move a file and its manifest without ever replacing another; the manifest is the last to come and to leave."""
+    path = file.path
     if any(path.with_name(path.name + ending).exists() for ending in ENDINGS):
         return path
     make_directory(archive)
     target = archive / path.name
-    if not (_link(path, target) and _link(manifest_path(path), manifest_path(target))):
+    if not _link(path, target):
+        return path
+    if not file.stands_at(target):  # what was linked has replaced it
+        target.unlink()
+        return path
+    if not _link(manifest_path(path), manifest_path(target)):
         return path
     sync_directory(archive)
-    path.unlink()
+    if file.is_still_there():
+        path.unlink()
     manifest_path(path).unlink(missing_ok=True)  # the janitor may have finished this move already
     sync_directory(path.parent)
     return target

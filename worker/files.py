@@ -48,9 +48,9 @@ class Files:
         """Tell whether the record still names files that are sealed."""
         return bool(self._sealed)
 
-    def header_bytes(self, event_type: str) -> int:
-        """Return the length of a type's header line."""
-        return len(self._rows[event_type].header)
+    def header(self, event_type: str) -> bytes:
+        """Return a type's header line."""
+        return self._rows[event_type].header
 
     # New files, rotation, seal: design section 5, steps 12 to 14
 
@@ -64,6 +64,7 @@ class Files:
     def cut_open(self, event_type: str) -> FileState:
         """Cut the open file of a type to its committed length, as the last thing before it is rotated."""
         file = self.open[event_type]
+        file.require_still_there()
         file.cut()
         return file.state
 
@@ -134,8 +135,7 @@ class Files:
         for event_type in touched:
             self.open[event_type].append(batch.parts[event_type].rows)
         for event_type in touched:
-            if not self.open[event_type].is_still_there():
-                raise DiskTrouble(f"{self.open[event_type].path}: removed, renamed or replaced while it was open")
+            self.open[event_type].require_still_there()
             self.open[event_type].sync()
             states[event_type] = batch.parts[event_type].advance(states[event_type])
         return states
@@ -220,7 +220,11 @@ class Files:
         return True
 
     def _rescue(self, file: AccountingFile) -> None:
-        """Keep the committed rows of an open file that somebody removed or swapped, while it can still be read."""
+        """Keep the committed rows of a file that somebody removed or swapped, while it can still be read.
+
+        A manifest that was made for it describes nothing that stands here.
+        """
+        manifest_path(file.path).unlink(missing_ok=True)
         why = "removed, renamed or replaced while it was open"
         kept = salvage.keep_whole(self._directory.path, file, why) if file.state.rows else None
         event(_log, "file.swapped", logging.ERROR, file=file.path, rows=file.state.rows, kept=kept)

@@ -86,10 +86,11 @@ def _unnamed(directory: Directory, files: Files, event_type: str, file: Accounti
     if manifest_path(file.path).exists():  # sealed; perhaps interrupted while it was moved
         files.finish_move(event_type, file)
         return
-    header_bytes = files.header_bytes(event_type)
-    size = file.size()
-    file.state = FileState(name=file.path.name, inode=file.state.inode, length=min(size, header_bytes), opened_ms=0)
-    if size > header_bytes:
+    header, size = files.header(event_type), file.size()
+    file.state = FileState(name=file.path.name, inode=file.state.inode, length=len(header), opened_ms=0)
+    if file.content() != header:  # another's, who replaced ours
+        file.state = msgspec.structs.replace(file.state, length=0)
+    if size > file.state.length:
         kept = salvage.keep_tail(directory.path, file)
         event(_log, "file.unnamed", logging.ERROR, file=file.path, bytes=size, kept=kept)
     discard(file)

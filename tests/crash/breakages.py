@@ -44,6 +44,7 @@ _SCRIPTS, _FLEET, _SIMULATED = (
     "tests/crash/test_simulation.py",
 )
 _LOST, _SEALED = "tests/loop/test_crashes_and_lost_replies.py", "tests/loop/test_sealed_files.py"
+_SWAPPED = "tests/loop/test_swapped_files.py"
 
 BREAKAGES = (
     Breakage(
@@ -325,7 +326,7 @@ BREAKAGES = (
     ),
     Breakage(
         "35", "an unnamed file with rows is unlinked",
-        (Edit(_SCAN, "    if size > header_bytes:\n", "    if False:\n"),),
+        (Edit(_SCAN, "    if size > file.state.length:\n", "    if False:\n"),),
         f"{_FLEET}::test_trap_35_an_unnamed_file_with_rows_goes_to_recovered_and_not_to_the_archive",
     ),
     Breakage(
@@ -347,5 +348,14 @@ BREAKAGES = (
         "step 12", "the name of a new file is not durable before a record has it",
         (Edit(_FILE, "            temporary.unlink(missing_ok=True)\n        sync_directory(path.parent)\n", "            temporary.unlink(missing_ok=True)\n"),),
         Search(1, 60),
+    ),
+    Breakage(
+        "step 14", "what has replaced an open file is sealed in its place",
+        (
+            Edit(_FILES, "        file.require_still_there()\n        file.cut()\n", "        file.cut()\n"),
+            Edit("worker/archive.py", "    file.require_still_there()\n    try:\n", "    try:\n"),
+            Edit("worker/archive.py", "    if not file.stands_at(place):\n", "    if False:\n"),
+        ),
+        f"{_SWAPPED}::test_a_quiet_file_that_was_replaced_is_kept_aside_when_it_ends_and_the_other_one_stays",
     ),
 )  # fmt: skip
