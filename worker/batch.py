@@ -83,12 +83,18 @@ class Batch(NamedTuple):
         return through
 
 
-class TypeRenderer:
-    """Makes the parts of one type: decodes entries and renders their rows.
+def slices(entries: Sequence[RawEntry]) -> Iterator[Sequence[RawEntry]]:
+    """Yield entries a few at a time.
 
-    Entries are taken a few at a time, so that the decoded events of one slice are gone, and their memory is still in
-    the processor's cache, when the next slice needs some.
+    So the decoded events of one slice are gone, and their memory is still in the processor's cache, when the next slice
+    needs some.
     """
+    for start in range(0, len(entries), _SLICE):
+        yield entries[start : start + _SLICE]
+
+
+class TypeRenderer:
+    """Makes the parts of one type: decodes entries and renders their rows, a slice at a time."""
 
     def __init__(
         self, event_type: str, settings: RowSettings, narrow: Callable[[Decoded], Decoded] | None = None
@@ -100,13 +106,13 @@ class TypeRenderer:
 
     def part(self, entries: Sequence[RawEntry]) -> Part:
         """Return what a batch's entries of this type become."""
-        slices = [self._slice(entries[start : start + _SLICE]) for start in range(0, len(entries), _SLICE)]
-        return slices[0] if len(slices) == 1 else _join(slices)
+        parts = [self._slice(some) for some in slices(entries)]
+        return parts[0] if len(parts) == 1 else _join(parts)
 
     def lines(self, entries: Sequence[RawEntry]) -> Iterator[list[bytes]]:
         """Yield the rows of entries, some at a time, without their ends: for who wants nothing else of them."""
-        for start in range(0, len(entries), _SLICE):
-            decoded = self._decode(entries[start : start + _SLICE])
+        for some in slices(entries):
+            decoded = self._decode(some)
             rows, _ = self.rows.render(decoded.ids, decoded.events, suspect=decoded.suspect)
             yield rows.split(b"\n")[:-1]
 
@@ -116,7 +122,7 @@ class TypeRenderer:
         times = list(map(_time_logged, chain.from_iterable(decoded.events)))
         return Part(
             rows=rows,
-            ids=[entry_id for entry_id, _ in entries],
+            ids=decoded.ids if len(decoded.ids) == len(entries) else [entry_id for entry_id, _ in entries],
             row_count=row_count,
             event_count=len(times),
             size=decoded.size,

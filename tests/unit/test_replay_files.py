@@ -30,6 +30,7 @@ def entry(number: int) -> RawEntry:
 
 
 ENTRIES = [entry(number) for number in range(40)]
+MANY = [entry(number) for number in range(600)]  # more than are rendered at once
 
 
 class Cut:
@@ -37,16 +38,19 @@ class Cut:
 
     total = None
 
-    def __init__(self, cuts: set[int], entries: int) -> None:
-        self._places = sorted({0, entries, *cuts})
+    def __init__(self, cuts: set[int], entries: list[RawEntry]) -> None:
+        self._entries = entries
+        self._places = sorted({0, len(entries), *cuts})
 
     def pages(self) -> Iterator[Page]:
         for start, end in pairwise(self._places):
-            yield Page("bounce", ENTRIES[start:end], end)
+            yield Page("bounce", self._entries[start:end], end)
 
 
-def replay(into: Path, cuts: set[int], layout: Format = Format.TSV, entries: int = len(ENTRIES)) -> Replay:
-    small = changed(settings(into / "live"), "rotation", max_size_bytes=1500)
+def replay(
+    into: Path, cuts: set[int], layout: Format = Format.TSV, entries: list[RawEntry] = ENTRIES, full_bytes: int = 1500
+) -> Replay:
+    small = changed(settings(into / "live"), "rotation", max_size_bytes=full_bytes)
     separator = "," if layout is Format.CSV else "\t"
     job = Replay(changed(small, "rows", format=layout, separator=separator), into)
     assert list(job.run(Cut(cuts, entries)))
@@ -82,6 +86,14 @@ def test_pages_make_no_difference(
     assert len(wholes[layout]) > 10
 
 
+@pytest.mark.parametrize("full_bytes", [1500, 40_000])
+def test_large_pages_and_pages_of_one_entry_give_the_same_files(tmp_path: Path, full_bytes: int) -> None:
+    replay(tmp_path / "large", set(), entries=MANY, full_bytes=full_bytes)
+    replay(tmp_path / "single", set(range(len(MANY))), entries=MANY, full_bytes=full_bytes)
+    assert digests(tmp_path / "large") == digests(tmp_path / "single")
+    assert len(digests(tmp_path / "large")) > 6
+
+
 def test_files_of_one_second_are_told_apart_by_a_suffix(whole: dict[str, str]) -> None:
     assert {"b.2026-11-22-184829.tsv", "b.2026-11-22-184829.tsv.json"} <= whole.keys()
     assert any("-1.tsv" in name for name in whole)
@@ -113,7 +125,7 @@ class Killed(BaseException):
 def test_after_a_death_at_any_operation_the_next_run_gives_the_same_files(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    few = 12  # entries, of two files
+    few = ENTRIES[:12]  # of two files
     replay(into := tmp_path_factory.mktemp("few"), set(), entries=few)
     whole = digests(into)
     assert len(whole) == 4

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from schemas.events import TYPES
 from worker import __version__
-from worker.batch import Part, TypeRenderer
+from worker.batch import Part, TypeRenderer, slices
 from worker.decode import DeadLetter, Decoded, RawEntry
 from worker.inventory import places
 from worker.manifest import Writer
@@ -55,7 +55,8 @@ class Replay:
         """Write everything, and yield after each page how far the source is; once it is exhausted, all files stand."""
         try:
             for page in source.pages():
-                self._add(page.event_type, page.entries)
+                for some in slices(page.entries):
+                    self._add(page.event_type, some)
                 yield page.done
             for output in self._outputs.values():
                 self._finish(output)
