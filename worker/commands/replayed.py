@@ -9,6 +9,7 @@ import msgspec
 from worker.commands import text
 from worker.records import id_order
 from worker.replay.exports import Export
+from worker.replay.holes import Hole, Incomplete
 from worker.replay.job import Tally
 from worker.replay.sources import Missing, Source, StreamSource
 from worker.replay.span import Span, milliseconds_of
@@ -24,11 +25,18 @@ class Report:
         self._span = span
 
     def show(self, tally: Tally, *, as_json: bool) -> None:
-        """Print what was written: to standard output, and what is missing to standard error too."""
-        warn(self._streams.missing if self._streams else ())
+        """Print what was written: to standard output, and what is missing to standard error too.
+
+        Raises Incomplete where events went while they were read, or from the midst of the range.
+        """
+        self._warn()
         if as_json:
             click.echo(text.as_json(self._range() | _facts(tally)))
-            return
+        else:
+            self._show(tally)
+        self._check()
+
+    def _show(self, tally: Tally) -> None:
         shown = text.table("type", "rows", "bytes", "sha256", "", "file", right=frozenset({"rows", "bytes"}))
         for file in tally.files:
             unchanged = "unchanged" if file.unchanged else ""
@@ -39,14 +47,28 @@ class Report:
         _show_dead(tally)
 
     def show_export(self, export: Export, to: str, *, as_json: bool, err: bool) -> None:
-        """Print what was exported; to standard error where the export itself went to standard output."""
-        warn(self._streams.missing if self._streams else ())
+        """Print what was exported; to standard error where the export itself went to standard output.
+
+        Raises Incomplete, likewise.
+        """
+        self._warn()
         facts = {"file": to, "entries": export.entries, "unchanged": export.unchanged}
-        if as_json:
-            click.echo(text.as_json(self._range() | facts), err=err)
-            return
         unchanged = ", unchanged" if export.unchanged else ""
-        click.echo(self._summary(f"{export.entries:,} entries in {text.escaped(to)}{unchanged}"), err=err)
+        summary = self._summary(f"{export.entries:,} entries in {text.escaped(to)}{unchanged}")
+        click.echo(text.as_json(self._range() | facts) if as_json else summary, err=err)
+        self._check()
+
+    def _warn(self) -> None:
+        if self._streams:
+            warn(self._streams.missing)
+            for hole in self._streams.holes:
+                click.echo(f"warning: {_gone(hole)}", err=True)
+
+    def _check(self) -> None:
+        if self._streams and self._streams.holes:
+            counts = [hole.events for hole in self._streams.holes]
+            told = f"{sum(filter(None, counts)):,}{' or more' if None in counts else ''}"
+            raise Incomplete(f"incomplete: {told} events of the range are missing in what was written")
 
     def _edges(self) -> tuple[str, str] | None:
         """Return the first and the last id that there was, over all types."""
@@ -58,11 +80,13 @@ class Report:
 
     def _range(self) -> dict[str, Any]:
         first, last = self._edges() or (None, None)
-        missing = self._streams.missing if self._streams else []
-        return {"from": self._span.start, "to": self._span.end, "first_id": first, "last_id": last, "missing": missing}
+        missing, holes = (self._streams.missing, self._streams.holes) if self._streams else ([], [])
+        ends = {"from": self._span.start, "to": self._span.end, "first_id": first, "last_id": last}
+        return ends | {"missing": missing, "holes": holes}
 
     def _summary(self, done: str) -> str:
-        edges = self._edges() if self._streams and self._streams.is_repeatable else None
+        is_repeatable = self._streams and self._streams.is_repeatable and not self._streams.holes
+        edges = self._edges() if is_repeatable else None
         return f"{done}; again the same with --from {edges[0]} --to {edges[1]}" if edges else done
 
 
@@ -79,6 +103,14 @@ def _lack(lack: Missing) -> str:
     return (
         f"{lack.type}: the stream begins at {lack.first_id} ({since} UTC); "
         f"{lack.events:,} events before it were trimmed and cannot be replayed"
+    )
+
+
+def _gone(hole: Hole) -> str:
+    events = "an unknown number of" if hole.events is None else f"{hole.events:,}"
+    return (
+        f"{hole.type}: {events} events between {hole.from_id} and {hole.to_id} are gone, "
+        "trimmed or deleted before they could be read"
     )
 
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from worker.decode import RawEntry
 from worker.records import id_order
+from worker.replay.holes import Course, Hole
 from worker.replay.span import Span
 from worker.stream.ranges import Edge, Ranges, number_of
 
@@ -43,7 +44,11 @@ class Missing(Struct, frozen=True):
 
 
 class StreamSource:
-    """A span of the streams. Its end is fixed when it is made: what arrives later is not read."""
+    """A span of the streams. Its ends are fixed when it is made: what arrives later is not read.
+
+    The types are read one after another while workers trim on, so what was there may be gone once its turn comes:
+    `holes` tells, as far as was read.
+    """
 
     def __init__(self, ranges: Ranges, types: Iterable[str], span: Span, *, acknowledged: bool = False) -> None:
         """Look at both ends of the span in each stream; with `acknowledged`, leave out what no worker has written.
@@ -53,10 +58,14 @@ class StreamSource:
         self._ranges = ranges
         self.is_repeatable = not acknowledged  # by first and last id alone
         spans = {name: _acknowledged(ranges, name, span) if acknowledged else span for name in types}
-        edges = {name: (ranges.first(name, *each), ranges.last(name, *each)) for name, each in spans.items()}
-        self.edges = {name: (first, last) for name, (first, last) in edges.items() if first and last}
+        firsts = {name: ranges.first(name, *each) for name, each in spans.items()}
+        self.edges = {
+            name: (first, ranges.last(name, *spans[name]) or first) for name, first in firsts.items() if first
+        }
         self._left_out = {name: ranges.pending(name, *spans[name]) if acknowledged else set() for name in self.edges}
-        self.missing = [lack for name in edges if (lack := missing(ranges, name, span))]
+        self._published = {name: ranges.published(name) for name in self.edges}  # no entry up to the ends has more
+        self.missing = [lack for name, first in firsts.items() if (lack := missing(ranges, name, span, first))]
+        self.holes: list[Hole] = []
 
     @property
     def total(self) -> int | None:
@@ -65,16 +74,19 @@ class StreamSource:
         return None if any(count <= 0 for count in counts) else sum(counts)
 
     def pages(self) -> Iterator[Page]:
-        """Yield everything once."""
+        """Yield everything once that is still there."""
         done = 0
         for event_type, (first, last) in self.edges.items():
             begun = first.at - first.n
             left_out = self._left_out[event_type]
+            course = Course(event_type, first, last, self._published[event_type])
             with closing(self._ranges.entries(event_type, first.id, last.id)) as found:
                 for entries in found:
+                    self.holes += course.follow(entries)
                     reached = number_of(entries[-1], b"at") - begun
                     kept = [entry for entry in entries if entry[0] not in left_out] if left_out else entries
                     yield Page(event_type, kept, done + max(0, reached))
+            self.holes += course.end()
             done += max(0, _events(first, last))
 
 
@@ -87,9 +99,14 @@ def _events(first: Edge, last: Edge) -> int:
     return last.at - first.at + first.n
 
 
-def missing(ranges: Ranges, event_type: str, span: Span) -> Missing | None:
-    """Return what was in the stream before its first entry, where the span begins earlier than that."""
+def missing(ranges: Ranges, event_type: str, span: Span, found: Edge | None = None) -> Missing | None:
+    """Return what was in the stream before its first entry, where the span begins earlier than that.
+
+    What was `found` first in the span a moment ago counts as there: if it is gone by now, reading will tell.
+    """
     first = ranges.first(event_type)
+    if found and (first is None or id_order(found.id) < id_order(first.id)):
+        first = found
     if first is None:
         published = ranges.published(event_type)
         return Missing(event_type, published, None) if published else None
