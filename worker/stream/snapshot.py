@@ -1,7 +1,9 @@
 """A partition at one moment, for the audit: every term read from where it really is, by one script.
 
-Reads only. Dead letters can be large, so they are read after the script, up to the last one that it saw; where some of
-them left meanwhile, which the ledger tells, the whole snapshot is taken again.
+Reads only. The script reads entries up to a number of bytes, since nobody else is served meanwhile. What goes beyond
+is read after it: pending entries, which do not change, some at a time; unread ones are told by their running numbers
+alone. Dead letters can be large, so they are read after the script too, up to the last one that it saw. Where some of
+either left meanwhile, the whole snapshot is taken again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +23,12 @@ from worker.stream.ranges import Edge, number_of
 from worker.stream.script import Script
 
 _PAGE = 50  # letters can be large
+_IDS = 1_000  # of pending entries at once
 _TRIES = 20
+_READ_BYTES = 32_000_000  # of entries that one script may read: some 20 ms of the server's time
+_UNKNOWN, _GONE = -2, -1  # instead of the events of an entry
 
-_snapshot = Script("snapshot")
+_snapshot, _numbers = Script("snapshot"), Script("numbers")
 
 
 class Pending(Struct, frozen=True):
@@ -83,25 +88,59 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 class Snapshots:
     """Takes snapshots on an open connection."""
 
-    def __init__(self, link: Link, keys: Keys) -> None:
+    def __init__(self, link: Link, keys: Keys, read_bytes: int) -> None:
         self._link = link
         self._keys = keys
+        self._read_bytes = read_bytes
 
     def take(self) -> Snapshot:
         """Return the partition as it stands now. Raises StreamUnavailable."""
-        keys = (self._keys.ledger, self._keys.records, self._keys.dead, *self._keys.streams.values())
         for _ in range(_TRIES):
-            ledger, stored, last_letter, *streams = self._link.call("EVALSHA", _snapshot.sha, len(keys), *keys, GROUP)
+            ledger, stored, last_letter, *facts = self._take()
             counters = _counters(ledger)
+            streams = {name: self._stream(name, each) for name, each in zip(TYPES, facts, strict=True)}
             letters = self._letters(last_letter)
-            if self._left() == [counters.get(name, 0) for name in _left_names()]:
+            if None not in streams.values() and self._left() == [counters.get(name, 0) for name in _left_names()]:
                 return Snapshot(
                     ledger=counters,
                     records=dict(_records(stored)),
                     letters=letters,
-                    streams={name: _stream(facts) for name, facts in zip(TYPES, streams, strict=True)},
+                    streams={name: stream for name, stream in streams.items() if stream},
                 )
-        raise StreamUnavailable("dead letters are being retried or dropped all the time: audit once that is done")
+        raise StreamUnavailable("dead letters and pending entries leave faster than they can be read: audit later")
+
+    def _take(self) -> Any:  # noqa: ANN401 - a reply
+        keys = (self._keys.ledger, self._keys.records, self._keys.dead, *self._keys.streams.values())
+        return self._link.call("EVALSHA", _snapshot.sha, len(keys), *keys, GROUP, self._read_bytes)
+
+    def _stream(self, event_type: str, facts: Sequence[Any]) -> StreamState | None:
+        """Return the state of a stream, None where pending entries were acknowledged and trimmed meanwhile."""
+        last_delivered, listed, delivered, first, last, counted = facts
+        pending = self._pending(self._keys.streams[event_type], listed)
+        if pending is None:
+            return None
+        return StreamState(
+            last_delivered=last_delivered.decode(),
+            pending=pending,
+            delivered=_edge(delivered),
+            first_unread=_edge(first),
+            last_unread=_edge(last),
+            counted=counted,
+        )
+
+    def _pending(self, key: str, listed: Sequence[tuple[bytes, int]]) -> list[Pending] | None:
+        """Return pending entries with their events, after reading what the script did not; None likewise."""
+        events = dict(listed)
+        unknown = [entry_id for entry_id, n in listed if n == _UNKNOWN]
+        while unknown:
+            asked = unknown[:_IDS]
+            found = self._link.call("EVALSHA", _numbers.sha, 1, key, self._read_bytes, *asked)
+            for entry_id, n in zip(asked, found, strict=False):
+                if n == _GONE and not self._link.call("XPENDING", key, GROUP, entry_id, entry_id, 1):
+                    return None
+                events[entry_id] = n
+            unknown = unknown[len(found) :]
+        return [Pending(entry_id.decode(), None if n == _GONE else n) for entry_id, n in events.items()]
 
     def _letters(self, last: bytes) -> dict[str, Letters]:
         """Return the dead letters up to one, by type; what somebody added under another type is none of ours."""
@@ -122,13 +161,17 @@ class Snapshots:
 
 
 @contextmanager
-def snapshots(connect: Connector, partition: str) -> Iterator[Snapshots]:
-    """Yield what takes snapshots of a partition, over a connection of its own."""
+def snapshots(connect: Connector, partition: str, read_bytes: int = _READ_BYTES) -> Iterator[Snapshots]:
+    """Yield what takes snapshots of a partition, over a connection of its own.
+
+    `read_bytes` bound what one script reads of the entries.
+    """
     link = Link(connect)
     link.open()
     try:
-        link.call("SCRIPT", "LOAD", _snapshot.source)
-        yield Snapshots(link, Keys.of(partition))
+        for script in (_snapshot, _numbers):
+            link.call("SCRIPT", "LOAD", script.source)
+        yield Snapshots(link, Keys.of(partition), read_bytes)
     finally:
         link.close()
 
@@ -156,18 +199,6 @@ def _records(reply: Sequence[bytes]) -> Iterator[tuple[tuple[str, str], Record]]
             continue
         if record is not None:
             yield (consumer, directory), record
-
-
-def _stream(facts: Sequence[Any]) -> StreamState:
-    last_delivered, pending, delivered, first, last, counted = facts
-    return StreamState(
-        last_delivered=last_delivered.decode(),
-        pending=[Pending(entry_id.decode(), None if n < 0 else n) for entry_id, n in pending],
-        delivered=_edge(delivered),
-        first_unread=_edge(first),
-        last_unread=_edge(last),
-        counted=counted,
-    )
 
 
 def _edge(found: Any) -> Edge | None:  # noqa: ANN401 - a reply

@@ -1,16 +1,19 @@
 -- What an audit compares, of one partition and of one moment (docs/audit.md). Reads only.
 --
 -- KEYS: ledger, records, dead, then one stream per type
--- ARGV: group
+-- ARGV: group, bytes of entries that may be read
 -- Returns {ledger, records, last dead letter ('': none), then for each stream {last delivered id, pending, delivered,
 --          first unread, last unread, events counted one by one (false: not needed, or too many)}}
---         pending is a list of {id, n}, with n = -1 where the entry is gone; the others are entries as {id, n, at},
---         or false. Entries that were added by hand count as foreign once they are worked on: 0 as n, and passed over.
+--         pending is a list of {id, n}, with n = -1 where the entry is gone, -2 where it was not read, since the bytes
+--         were used up; the others are entries as {id, n, at}, or false. Entries that were added by hand count as
+--         foreign once they are worked on: 0 as n, and passed over.
 --
--- Bounded: pending entries are as many as the workers' batches in hand hold.
+-- Bounded: an entry can only be read whole, and everybody waits meanwhile. So what is read is counted in bytes, and goes
+-- beyond them by a page at most; pending ids are as many as the workers' batches in hand hold.
 
-local group = ARGV[1]
-local PAGE, PASSED_OVER, COUNTED = 500, 20, 20 -- pages of entries without a number, of unread ones counted
+local group, left = ARGV[1], tonumber(ARGV[2])
+local PAGE, PASSED_OVER, COUNTED = 100, 100, 100 -- entries; pages of those without a number, of unread ones counted
+local PENDING = 500 -- ids of pending entries at once
 
 -- As worker/numbers.py has it: a number that is too long, or none, is none.
 local function number(fields, name, digits)
@@ -28,18 +31,28 @@ local function numbered(entry)
   return n and n > 0 and at and {entry[1], n, at} or nil
 end
 
+local function read(command, ...)
+  local page = redis.call(command, ...)
+  for _, entry in ipairs(page) do
+    for _, text in ipairs(entry[2]) do
+      left = left - #text
+    end
+  end
+  return page
+end
+
 -- The first entry that has a number, looking from one end of a range to the other.
 local function nearest(command, key, from, to)
   local count = 1
   for _ = 1, PASSED_OVER do
-    local page = redis.call(command, key, from, to, 'COUNT', count)
+    local page = read(command, key, from, to, 'COUNT', count)
     for _, entry in ipairs(page) do
       local found = numbered(entry)
       if found then
         return found
       end
     end
-    if #page < count then
+    if #page < count or left < 0 then
       return false
     end
     from, count = '(' .. page[#page][1], PAGE
@@ -66,13 +79,17 @@ end
 local function pending_entries(key)
   local found, start = {}, '-'
   while true do
-    local page = redis.call('XPENDING', key, group, start, '+', PAGE)
+    local page = redis.call('XPENDING', key, group, start, '+', PENDING)
     for _, each in ipairs(page) do
-      local entry = redis.call('XRANGE', key, each[1], each[1])[1]
-      local facts = entry and numbered(entry)
-      found[#found + 1] = {each[1], facts and facts[2] or entry and 0 or -1}
+      local events = -2
+      if left >= 0 then
+        local entry = read('XRANGE', key, each[1], each[1])[1]
+        local facts = entry and numbered(entry)
+        events = facts and facts[2] or entry and 0 or -1
+      end
+      found[#found + 1] = {each[1], events}
     end
-    if #page < PAGE then
+    if #page < PENDING then
       return found
     end
     start = '(' .. page[#page][1]
@@ -83,13 +100,15 @@ end
 local function count_unread(key, after)
   local events, start = 0, '(' .. after
   for _ = 1, COUNTED do
-    local page = redis.call('XRANGE', key, start, '+', 'COUNT', PAGE)
+    local page = read('XRANGE', key, start, '+', 'COUNT', PAGE)
     for _, entry in ipairs(page) do
       local found = numbered(entry)
       events = events + (found and found[2] or 0)
     end
     if #page < PAGE then
       return events
+    elseif left < 0 then
+      return false
     end
     start = '(' .. page[#page][1]
   end
@@ -98,7 +117,7 @@ end
 
 -- The last delivered entry, where it is still there; before it only such as have no number are passed over.
 local function delivered_entry(key, id)
-  local found = redis.call('XRANGE', key, id, id)[1]
+  local found = read('XRANGE', key, id, id)[1]
   return found and (numbered(found) or nearest('XREVRANGE', key, '(' .. id, '-')) or false
 end
 
@@ -111,12 +130,15 @@ for index = 4, #KEYS do
   local first = nearest('XRANGE', key, '(' .. id, '+')
   reply[index] = {
     id,
-    is_read and pending_entries(key) or {},
+    is_read,
     delivered_entry(key, id),
     first,
     first and nearest('XREVRANGE', key, '+', '(' .. id),
     -- no lag: an older server, or entries were deleted
     first and not lag and count_unread(key, id),
   }
+end
+for index = 4, #KEYS do -- last, since what is left over of these can be read later
+  reply[index][2] = reply[index][2] and pending_entries(KEYS[index]) or {}
 end
 return reply
