@@ -31,6 +31,7 @@ class Claims {
   #log
   #couriers = new Map() // hash tag -> courier
   #working
+  #told = new Map() // what does not work -> why, as it was told
   #closed = false
   #bytes = 0
 
@@ -66,41 +67,51 @@ class Claims {
     try {
       // Only who is alive himself may claim.
       await this.#home.dir()
-      for (const dir of await claim(this.#home.root, this.#home.id)) {
-        if (!(await this.#drainDir(dir))) return
-      }
-      for (const courier of this.#couriers.values()) courier.close()
-      this.#couriers.clear()
     } catch (error) {
-      this.#log.error(`claimed spool: ${error.message}`)
+      return this.#tell('no directory of our own', error)
     }
+    for (const dir of await claim(this.#home.root, this.#home.id, (name, error) => this.#tell(name, error))) {
+      if (this.#closed) return
+      await this.#drainDir(dir).catch((error) => this.#tell(path.basename(dir), error))
+    }
+    for (const courier of this.#couriers.values()) courier.close()
+    this.#couriers.clear()
+  }
+
+  /** What does not work, once: it is tried again in each round. */
+  #tell(what, { message }) {
+    if (this.#told.get(what) === message) return
+    this.#told.set(what, message)
+    this.#log.error(`claimed spool: ${what}: ${message}`)
   }
 
   async #drainDir(dir) {
     for (const file of await spoolFiles(dir)) {
-      if (!(await this.#drainFile(file))) return false
+      if (!(await this.#drainFile(file))) return
     }
     await rm(path.join(dir, SOCKET), { force: true })
     // A file that was set aside keeps its directory; nobody looks at it again but a human.
     await rmdir(dir).catch((error) => {
       if (error.code !== 'ENOTEMPTY') throw error
     })
-    return true
   }
 
   async #drainFile(name) {
     const file = await SpoolFile.existing(name)
     this.#log.info(`claimed ${path.basename(name)} bytes=${file.size}`)
-    while (!this.#closed) {
-      this.#bytes = file.unread
-      const { records, stop } = await file.read(READ_BYTES)
-      if (records.length === 0) {
-        await this.#end(file, name, stop)
-        return true
+    try {
+      while (!this.#closed) {
+        this.#bytes = file.unread
+        const { records, stop } = await file.read(READ_BYTES)
+        if (records.length === 0) {
+          await this.#end(file, name, stop)
+          return true
+        }
+        await this.#deliver(file, records)
       }
-      await this.#deliver(file, records)
+    } finally {
+      await file.close()
     }
-    await file.close()
     return false
   }
 

@@ -8,7 +8,8 @@
 //   <spool_dir>/<id>/            of process <id>
 //   <spool_dir>/<claimer>~<id>/  of a process that died, claimed by another (claims.js)
 //
-// The directory is what is claimed, by one rename: never one file without those that come before it.
+// The directory is what is claimed, by one rename: never one file without those that come before it. Anything else below
+// spool_dir is somebody else's, as Haraka's own queue is where the two share a directory: never touched.
 
 const { mkdir, open, readdir, rename, rm, rmdir, stat } = require('node:fs/promises')
 const net = require('node:net')
@@ -17,6 +18,8 @@ const path = require('node:path')
 const SOCKET = 'alive'
 const MAX_SOCKET_PATH = 100
 const ABANDONED_MS = 3_600_000
+const BEING_MADE = /^\.[0-9a-f]{12}$/
+const OURS = /^[0-9a-f]{12}(~[0-9a-f]{12})?$/
 
 /** A path below `dir` that is short enough for a socket's address. */
 async function withSocketPath(dir, use) {
@@ -118,21 +121,30 @@ async function isAlive(root, holder) {
   return (await exists(dir)) && withSocketPath(dir, connects)
 }
 
-/** Directories of dead processes, now renamed to `<id>~<origin>`, and those that `id` claimed before: their paths. */
-async function claim(root, id) {
-  const names = await readdir(root).catch(() => [])
+/**
+ * Directories of dead processes, now renamed to `<id>~<origin>`, and those that `id` claimed before: their paths.
+ * An entry that cannot be dealt with is told, by name and error, and keeps none of the others.
+ */
+async function claim(root, id, tell) {
   const mine = []
-  for (const name of names) {
-    const [holder, origin = holder] = name.split('~')
-    if (name.startsWith('.')) await clearAbandoned(path.join(root, name))
-    else if (holder === id && origin !== id) mine.push(path.join(root, name))
-    else if (holder !== id && !(await isAlive(root, holder))) {
-      const target = path.join(root, `${id}~${origin}`)
-      // Whoever renames it first has it.
-      if (await renamed(path.join(root, name), target)) mine.push(target)
+  for (const name of await readdir(root).catch(() => [])) {
+    try {
+      if (BEING_MADE.test(name)) await clearAbandoned(path.join(root, name))
+      else if (OURS.test(name)) mine.push(...(await claimOne(root, id, name)))
+    } catch (error) {
+      tell(name, error)
     }
   }
   return mine
+}
+
+async function claimOne(root, id, name) {
+  const [holder, origin = holder] = name.split('~')
+  if (holder === id) return origin === id ? [] : [path.join(root, name)]
+  if (await isAlive(root, holder)) return []
+  const target = path.join(root, `${id}~${origin}`)
+  // Whoever renames it first has it.
+  return (await renamed(path.join(root, name), target)) ? [target] : []
 }
 
 async function renamed(from, to) {

@@ -80,6 +80,13 @@ const BREAKAGES = [
   ],
   ['a living process is robbed', 'lib/spool_home.js', '!(await isAlive(root, holder))', 'true', 'claims'],
   [
+    "somebody else's directory is claimed",
+    'lib/spool_home.js',
+    'else if (OURS.test(name))',
+    'else',
+    'claims',
+  ],
+  [
     'files are drained in the order of the alphabet',
     'lib/claims.js',
     '(a === b ? m - n : a < b ? -1 : 1)',

@@ -5,7 +5,15 @@
 const assert = require('node:assert/strict')
 const { fork } = require('node:child_process')
 const { once } = require('node:events')
-const { appendFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } = require('node:fs')
+const {
+  appendFileSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} = require('node:fs')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
 
@@ -144,6 +152,18 @@ describe('batches of a dead process', () => {
     assert.deepEqual(await inStreams(), expected(30))
   })
 
+  test('are brought although those of another cannot be read, which is told once', async () => {
+    const file = await leftBehind(30)
+    const bad = path.join(root(), '000000000000')
+    mkdirSync(path.join(bad, 'mx1-000000000000~1.spool'), { recursive: true })
+    proxy.mode = 'pass'
+    const haraka = successor()
+    await until(async () => (await inStreams()).length === 30)
+    await until(() => !spooled().some((name) => name.endsWith(path.basename(file))))
+    assert.deepEqual(await inStreams(), expected(30))
+    assert.equal(haraka.lines.error.filter((line) => line.includes('~000000000000')).length, 1)
+  })
+
   test('are claimed by one of several that come at once', async () => {
     await leftBehind(30)
     proxy.mode = 'pass'
@@ -198,6 +218,11 @@ describe('batches of a dead process', () => {
   })
 })
 
+const OWNER = 'aaaaaaaaaaaa'
+const CLAIMER = 'bbbbbbbbbbbb'
+const OTHER = 'cccccccccccc'
+const fail = (name, error) => assert.fail(`${name}: ${error.message}`)
+
 describe('the directory of a process', () => {
   let home
   beforeEach(() => {
@@ -206,42 +231,73 @@ describe('the directory of a process', () => {
   afterEach(() => home.remove())
 
   test('is not claimed while its process lives, and is as soon as it has closed it', async () => {
-    const living = new SpoolHome(home.dir, 'aaa')
+    const living = new SpoolHome(home.dir, OWNER)
     writeFileSync(path.join(await living.dir(), 'p~1.spool'), 'x')
-    assert.deepEqual(await claim(home.dir, 'bbb'), [])
+    assert.deepEqual(await claim(home.dir, CLAIMER, fail), [])
     await living.close()
-    assert.deepEqual(await claim(home.dir, 'bbb'), [path.join(home.dir, 'bbb~aaa')])
+    assert.deepEqual(await claim(home.dir, CLAIMER, fail), [path.join(home.dir, `${CLAIMER}~${OWNER}`)])
   })
 
   test('is gone when it is closed empty', async () => {
-    const living = new SpoolHome(home.dir, 'aaa')
+    const living = new SpoolHome(home.dir, OWNER)
     await living.dir()
     await living.close()
     assert.deepEqual(readdirSync(home.dir), [])
   })
 
   test('is made again when somebody removed it', async () => {
-    const living = new SpoolHome(path.join(home.dir, 'spool'), 'aaa')
+    const living = new SpoolHome(path.join(home.dir, 'spool'), OWNER)
     await living.dir()
     rmSync(path.join(home.dir, 'spool'), { recursive: true })
     mkdirSync(path.join(home.dir, 'spool'))
     assert.equal(readdirSync(await living.dir()).length, 1)
-    assert.deepEqual(await claim(path.join(home.dir, 'spool'), 'bbb'), [])
+    assert.deepEqual(await claim(path.join(home.dir, 'spool'), CLAIMER, fail), [])
     await living.close()
   })
 
   test('works below a path that is too long for a socket', async () => {
     const deep = path.join(home.dir, 'd'.repeat(120))
-    const living = new SpoolHome(deep, 'aaa')
+    const living = new SpoolHome(deep, OWNER)
     writeFileSync(path.join(await living.dir(), 'p~1.spool'), 'x')
-    assert.deepEqual(await claim(deep, 'bbb'), [])
+    assert.deepEqual(await claim(deep, CLAIMER, fail), [])
     await living.close()
-    assert.equal((await claim(deep, 'bbb')).length, 1)
+    assert.equal((await claim(deep, CLAIMER, fail)).length, 1)
   })
 
   test("that is being made is nobody's to claim", async () => {
-    mkdirSync(path.join(home.dir, '.ccc'))
-    assert.deepEqual(await claim(home.dir, 'bbb'), [])
-    assert.deepEqual(readdirSync(home.dir), ['.ccc'])
+    mkdirSync(path.join(home.dir, `.${OTHER}`))
+    assert.deepEqual(await claim(home.dir, CLAIMER, fail), [])
+    assert.deepEqual(readdirSync(home.dir), [`.${OTHER}`])
+  })
+
+  test('shares a directory with the mail queue and other things, none of which is touched', async () => {
+    mkdirSync(path.join(home.dir, 'queue'))
+    writeFileSync(path.join(home.dir, 'queue', '1795373309671_0_1_1_1_1_mx1'), 'mail')
+    for (const name of ['empty', '.hidden', OWNER.toUpperCase(), `${OWNER}~old`, `${OWNER}0`])
+      mkdirSync(path.join(home.dir, name))
+    writeFileSync(path.join(home.dir, 'notes.txt'), 'x')
+    const before = readdirSync(home.dir, { recursive: true })
+    assert.deepEqual(await claim(home.dir, CLAIMER, fail), [])
+    assert.deepEqual(readdirSync(home.dir, { recursive: true }), before)
+  })
+
+  test("is claimed although old hidden files of somebody else's lie beside it", async () => {
+    const longAgo = new Date(Date.now() - 2 * 3_600_000)
+    writeFileSync(path.join(home.dir, '.keep'), '')
+    utimesSync(path.join(home.dir, '.keep'), longAgo, longAgo)
+    mkdirSync(path.join(home.dir, OWNER))
+    assert.deepEqual(await claim(home.dir, CLAIMER, fail), [path.join(home.dir, `${CLAIMER}~${OWNER}`)])
+  })
+
+  test('is claimed although another entry cannot be dealt with, which is told', async () => {
+    const longAgo = new Date(Date.now() - 2 * 3_600_000)
+    const bad = path.join(home.dir, `.${OTHER}`)
+    writeFileSync(bad, 'a file where a directory is expected')
+    utimesSync(bad, longAgo, longAgo)
+    mkdirSync(path.join(home.dir, OWNER))
+    const told = []
+    const mine = await claim(home.dir, CLAIMER, (name, error) => told.push([name, error.code]))
+    assert.deepEqual(mine, [path.join(home.dir, `${CLAIMER}~${OWNER}`)])
+    assert.deepEqual(told, [[`.${OTHER}`, 'ENOTDIR']])
   })
 })
