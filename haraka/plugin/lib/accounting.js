@@ -32,6 +32,7 @@ class Accounting {
   #timers = []
   #ready
   #isReady = false
+  #closed = false
 
   /** home: Haraka's directory. */
   constructor(settings, log, home) {
@@ -96,6 +97,7 @@ class Accounting {
 
   /** Bring or spool what is there. Events that still come are spooled, for the next process to bring. */
   async close() {
+    this.#closed = true
     for (const timer of this.#timers) clearTimeout(timer)
     await this.#exchange()
     this.#logFigures()
@@ -142,6 +144,7 @@ class Accounting {
     const index = this.#timers.length
     const run = async () => {
       const ms = await work()
+      if (this.#closed) return
       this.#timers[index] = setTimeout(run, ms).unref()
     }
     this.#timers.push(setTimeout(run, firstMs).unref())

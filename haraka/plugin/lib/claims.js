@@ -64,6 +64,7 @@ class Claims {
   }
 
   async #round() {
+    if (this.#closed) return
     try {
       // Only who is alive himself may claim.
       await this.#home.dir()

@@ -59,6 +59,7 @@ class SpoolHome {
   #server
   #dir
   #making
+  #closed = false
 
   constructor(root, id) {
     this.#root = root
@@ -73,8 +74,9 @@ class SpoolHome {
     return this.#root
   }
 
-  /** The directory, made if it is not there (any more). */
+  /** The directory, made if it is not there (any more); an error once it is closed. */
   async dir() {
+    if (this.#closed) throw new Error('the spool is closed')
     if (this.#dir && (await exists(this.#dir))) return this.#dir
     this.#making ??= this.#make().finally(() => {
       this.#making = undefined
@@ -94,8 +96,10 @@ class SpoolHome {
     return dir
   }
 
-  /** Nobody is here any more; what is left in the directory is for others to claim. */
+  /** Nobody is here any more, for good; what is left in the directory is for others to claim. */
   async close() {
+    this.#closed = true
+    await this.#making?.catch(() => {})
     const dir = this.#dir
     this.#dir = undefined
     if (!dir) return

@@ -25,6 +25,11 @@ const { Valkey } = require('./support/valkey')
 
 const OPTIONS = { spool_after_ms: 50, redis: { timeout_ms: 500 } }
 
+const OWNER = 'aaaaaaaaaaaa'
+const CLAIMER = 'bbbbbbbbbbbb'
+const OTHER = 'cccccccccccc'
+const fail = (name, error) => assert.fail(`${name}: ${error.message}`)
+
 describe('batches of a dead process', () => {
   let valkey, proxy, home
   const children = []
@@ -173,6 +178,25 @@ describe('batches of a dead process', () => {
     assert.equal((await ledgerOf(valkey))['delivered:duplicates'], undefined)
   })
 
+  test('stay for others when accounting retires while they wait, and it makes no directory any more', async (t) => {
+    await leftBehind(30)
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const retired = start(proxy.port, home.dir, OPTIONS)
+    t.mock.timers.tick(0)
+    await until(() => readdirSync(root()).some((name) => name.includes('~')))
+    await retired.accounting.retire()
+    const before = readdirSync(root())
+    assert.equal(before.length, 1)
+    t.mock.timers.tick(120_000)
+    // Another one's directory takes as long to make as one of the retired would.
+    for (const id of [OWNER, CLAIMER, OTHER]) {
+      const another = new SpoolHome(root(), id)
+      await another.dir()
+      await another.close()
+    }
+    assert.deepEqual(readdirSync(root()), before)
+  })
+
   test('are brought without a torn last record, which is reported', async () => {
     const file = await leftBehind(30)
     appendFileSync(file, readFileSync(file).subarray(0, 200))
@@ -218,11 +242,6 @@ describe('batches of a dead process', () => {
   })
 })
 
-const OWNER = 'aaaaaaaaaaaa'
-const CLAIMER = 'bbbbbbbbbbbb'
-const OTHER = 'cccccccccccc'
-const fail = (name, error) => assert.fail(`${name}: ${error.message}`)
-
 describe('the directory of a process', () => {
   let home
   beforeEach(() => {
@@ -253,6 +272,15 @@ describe('the directory of a process', () => {
     assert.equal(readdirSync(await living.dir()).length, 1)
     assert.deepEqual(await claim(path.join(home.dir, 'spool'), CLAIMER, fail), [])
     await living.close()
+  })
+
+  test('is not made again once it is closed, also while it was being made', async () => {
+    const closed = new SpoolHome(home.dir, OWNER)
+    const making = closed.dir()
+    await closed.close()
+    await making
+    await assert.rejects(closed.dir(), /closed/)
+    assert.deepEqual(readdirSync(home.dir), [])
   })
 
   test('works below a path that is too long for a socket', async () => {
