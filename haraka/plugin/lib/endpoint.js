@@ -61,13 +61,20 @@ async function connect(socket, { username, password: secret, database, timeout }
   })
   // Without a listener an 'error' would end the process; a failed command or connect() says the same.
   client.on('error', () => {})
-  // The library's connect timeout ends with the TCP or TLS handshake; AUTH and SELECT can hang after it.
-  const timer = setTimeout(() => discard(client), timeout)
+  let timer
+  // The library's connect timeout ends with the TCP or TLS handshake, and begins anew with each byte of it; AUTH and SELECT
+  // can hang after it.
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeout} ms`)), timeout)
+  })
+  let isConnected = false
+  client.once('connect', () => (isConnected = true))
   try {
-    await client.connect()
-    return client
+    return await Promise.race([client.connect(), late])
   } catch (error) {
-    discard(client)
+    // Before it has a socket the library would forget that it was told to drop it, and go on to AUTH.
+    if (isConnected) discard(client)
+    else client.once('connect', () => discard(client))
     throw error
   } finally {
     clearTimeout(timer)

@@ -39,7 +39,7 @@ class Session {
   }
 
   get isUsable() {
-    return this.#client.isReady
+    return this.#client.isOpen && this.#client.isReady
   }
 
   /** {reply: 'OK' | 'DUPLICATE' | 'GAP', last}, or an error after which nothing is known. */

@@ -4,9 +4,13 @@
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
+const dns = require('node:dns')
+const { once } = require('node:events')
 const { readFileSync, writeFileSync } = require('node:fs')
+const net = require('node:net')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
+const tls = require('node:tls')
 
 const { discard, open } = require('../lib/endpoint')
 const { read } = require('../lib/settings')
@@ -143,6 +147,91 @@ describe('the client library', () => {
       await valkey.stop()
     }
   })
+})
+
+describe('a server that lets nobody in', () => {
+  const servers = []
+  const connections = new Set()
+  afterEach(() => {
+    for (const socket of connections) socket.destroy()
+    for (const server of servers.splice(0)) server.close()
+  })
+
+  async function listening(server) {
+    servers.push(server)
+    server.on('connection', (socket) => {
+      connections.add(socket.on('error', () => {}))
+      socket.once('close', () => connections.delete(socket))
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    return server.address().port
+  }
+  const opened = (redis) => {
+    const { settings } = read(
+      { main: {}, redis: { password: 'x', connect_timeout_ms: 100, ...redis } },
+      {},
+      'n',
+    )
+    return open(settings.redis, 'key')
+  }
+
+  test('is given up when it does not answer AUTH, which is said', async () => {
+    const port = await listening(net.createServer((socket) => socket.resume()))
+    await assert.rejects(opened({ port }), /^Error: no answer within 100 ms$/)
+    await until(() => connections.size === 0)
+    const haraka = publisher({ port, password: 'x', connect_timeout_ms: 100 })
+    await haraka.add(1)
+    await until(() => haraka.lines.warn.length > 0)
+    assert.match(haraka.lines.warn.join('\n'), /cannot publish.* no answer within 100 ms/)
+  })
+
+  for (const [what, answer] of [
+    ['answers AUTH', '+OK\r\n'],
+    ['does not answer AUTH', ''],
+  ]) {
+    test(`is given up, and its connection closed, where it is found late and then ${what}`, async (t) => {
+      const behind = await listening(
+        tls.createServer(selfSigned(home.dir), (socket) =>
+          socket.on('error', () => {}).on('data', () => socket.write(answer)),
+        ),
+      )
+      const port = await listening(net.createServer((client) => hold(client, behind, 200)))
+      // The name takes most of the time, and begins that of the library's own patience anew.
+      t.mock.method(dns, 'lookup', (host, options, callback) => {
+        const address = '127.0.0.1'
+        const found = options.all ? [[{ address, family: 4 }]] : [address, 4]
+        setTimeout(callback, 250, null, ...found)
+      })
+      const redis = { host: 'redis.test', port, tls: 'true', tls_reject_unauthorized: 'false' }
+      await assert.rejects(opened({ ...redis, connect_timeout_ms: 350 }), /^Error: no answer within 350 ms$/)
+      await until(() => connections.size === 0)
+    })
+  }
+
+  /** Pass on what a client says at once, and the answers from `ms` after the first on. */
+  function hold(client, port, ms) {
+    const upstream = net.connect(port, '127.0.0.1').on('error', () => {})
+    client.pipe(upstream)
+    client.once('close', () => upstream.destroy())
+    upstream.once('readable', () => setTimeout(() => upstream.pipe(client), ms))
+  }
+
+  function selfSigned(dir) {
+    const file = (name) => path.join(dir, name)
+    const args = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-subj',
+      '/CN=x',
+    ]
+    execFileSync('openssl', [...args, '-keyout', file('key'), '-out', file('crt')], { stdio: 'pipe' })
+    return { key: readFileSync(file('key')), cert: readFileSync(file('crt')) }
+  }
 })
 
 test('a further connection takes next to no time from the event loop, wherever it goes', async () => {
