@@ -57,14 +57,29 @@ class Spool {
       throw new SpoolFull('no room in the spool')
     this.#appending = true
     try {
-      const file = await this.#fileFor(record.length)
-      // A disk that failed once says nothing reliable about that file again: the next record begins another.
-      this.#broken = true
-      await file.append(record, this.#fsync)
-      this.#broken = false
+      await this.#write(await this.#fileFor(record.length), record)
     } finally {
       this.#appending = false
     }
+  }
+
+  async #write(file, record) {
+    try {
+      await file.append(record, this.#fsync)
+      this.#broken = false
+    } catch (error) {
+      // A disk that failed once says nothing reliable about that file again: the next record begins another. One that holds
+      // nothing goes at once, or a full disk would cost an open file for each attempt.
+      this.#broken = true
+      if (file.size === 0) await this.#discard(file)
+      throw error
+    }
+  }
+
+  async #discard(file) {
+    this.#files = this.#files.filter((each) => each !== file)
+    // It holds no record: left behind by a disk that refuses this too, it is in nobody's way.
+    await file.remove().catch(() => {})
   }
 
   /** The oldest batches that are not drained yet, about maxBytes of them. */

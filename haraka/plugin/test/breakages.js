@@ -108,6 +108,13 @@ const BREAKAGES = [
     'spool',
   ],
   [
+    'a file that could not be written stays open',
+    'lib/spool.js',
+    'if (file.size === 0) await this.#discard(file)',
+    '',
+    'spool',
+  ],
+  [
     'the spool has no bound',
     'lib/spool.js',
     'if (this.bytes + this.#elsewhere() + record.length > this.#maxBytes)',

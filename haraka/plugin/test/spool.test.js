@@ -1,6 +1,7 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const { execFileSync } = require('node:child_process')
 const { readdirSync, statSync, writeFileSync, readFileSync } = require('node:fs')
 const path = require('node:path')
 const { afterEach, beforeEach, describe, test } = require('node:test')
@@ -50,6 +51,17 @@ describe('a spool record', () => {
     assert.equal(decode(Buffer.from('{}\n'.repeat(100))).stop, DAMAGED)
   })
 })
+
+/** From now on no file can be written beyond its first byte; returns what ends that. */
+function limitFiles() {
+  const limit = (size) => execFileSync('prlimit', ['--pid', process.pid, `--fsize=${size}:unlimited`])
+  limit(0)
+  return () => limit('unlimited')
+}
+
+function descriptors() {
+  return readdirSync('/proc/self/fd').length
+}
 
 describe('the spool', () => {
   let home
@@ -149,6 +161,22 @@ describe('the spool', () => {
     await spooled.shrink()
     await writing
     assert.deepEqual(numbers(await spooled.peek(1e6)), [2])
+  })
+
+  test('keeps neither file nor descriptor of a write that failed, however often it is tried', async () => {
+    const spooled = spool()
+    await spooled.append(batch(1))
+    const before = [files(), descriptors()]
+    const unlimited = limitFiles()
+    try {
+      for (let i = 0; i < 10; i++) await assert.rejects(spooled.append(batch(2)), { code: 'EFBIG' })
+      assert.deepEqual([files(), descriptors()], before)
+    } finally {
+      unlimited()
+    }
+    await spooled.append(batch(2))
+    assert.deepEqual(numbers(await spooled.peek(1e6)), [1])
+    assert.equal(files().length, 2)
   })
 
   test('begins another file after a failed write, so that nothing stands behind a torn record', async () => {
