@@ -91,7 +91,7 @@ exports.account_delivered = function (next, hmail, params) {
 }
 
 exports.account_deferred = function (next, hmail, params) {
-  this.account('deferred', next, hmail, params, params.mx, params.err)
+  this.account('deferred', next, hmail, params, params?.mx, params?.err)
 }
 
 exports.account_bounce = function (next, hmail, err) {

@@ -119,6 +119,7 @@ describe('the plugin', () => {
       ['delivered', { todo: {} }, undefined],
       ['delivered', undefined, []],
       ['deferred', { todo: {} }, {}],
+      ['deferred', { todo: {} }, undefined],
       ['bounce', { todo: { rcpt_to: 5 } }, new Error('x')],
     ]) {
       const answered = next()
