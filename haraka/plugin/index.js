@@ -6,15 +6,20 @@
 // Accounting never changes what becomes of a message: every hook calls next() without an argument, once, in time.
 
 const os = require('node:os')
+const path = require('node:path')
 
 const { Accounting } = require('./lib/accounting')
 const { NOTES, build } = require('./lib/event')
 const { keep } = require('./lib/headers')
 const { attemptOf, watch } = require('./lib/outbound_socket')
+const { RedisIni } = require('./lib/redis_ini')
 const { read } = require('./lib/settings')
 
 const FIRST = -100
 const LAST = 100
+
+/** Haraka's directory. */
+const home = () => process.env.HARAKA || process.cwd()
 
 exports.register = function () {
   this.load_accounting_ini()
@@ -31,10 +36,9 @@ exports.register = function () {
 
 /** Read the ini files, at the start and after each edit. Hooks are not registered here. */
 exports.load_accounting_ini = function () {
-  const reload = () => this.load_accounting_ini()
-  const ini = this.config.get('accounting_stream.ini', reload)
+  const ini = this.config.get('accounting_stream.ini', () => this.load_accounting_ini())
   const node = String(this.config.get('me') || '').trim() || os.hostname()
-  const { settings, problems } = read(ini, this.config.get('redis.ini', reload), node)
+  const { settings, problems } = read(ini, this.read_redis_ini(), node)
   for (const problem of problems) this.logerror(`accounting_stream.ini: ${problem}; the default is used`)
   const previous = this.settings
   this.settings = settings
@@ -44,6 +48,18 @@ exports.load_accounting_ini = function () {
   retired.retire().catch((error) => this.logerror(error.message))
 }
 
+/** What Haraka's redis.ini says; from then on its edits are noticed. */
+exports.read_redis_ini = function () {
+  const file = path.join(home(), 'config', 'redis.ini')
+  this.redis_ini ??= new RedisIni(file, () => this.load_accounting_ini())
+  try {
+    return this.redis_ini.read()
+  } catch (error) {
+    this.logerror(`redis.ini: ${error.message}`)
+    return {}
+  }
+}
+
 exports.new_accounting = function () {
   const log = {
     debug: (line) => this.logdebug(line),
@@ -51,7 +67,7 @@ exports.new_accounting = function () {
     warn: (line) => this.logwarn(line),
     error: (line) => this.logerror(line),
   }
-  const accounting = new Accounting(this.settings, log, process.env.HARAKA || process.cwd())
+  const accounting = new Accounting(this.settings, log, home())
   accounting.start()
   return accounting
 }
@@ -134,5 +150,6 @@ exports.account = function (type, next, hmail, params, mx, error) {
 }
 
 exports.shutdown = function () {
+  this.redis_ini?.close()
   return this.accounting?.close()
 }

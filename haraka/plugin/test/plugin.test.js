@@ -28,7 +28,10 @@ describe('the plugin', () => {
     global.server = { notes: {} }
   })
   afterEach(async () => {
-    for (const each of started.splice(0)) await each.accounting?.retire()
+    for (const each of started.splice(0)) {
+      each.redis_ini.close()
+      await each.accounting?.retire()
+    }
     delete process.env.HARAKA
     home.remove()
   })
@@ -203,6 +206,18 @@ describe('the plugin', () => {
     assert.notEqual(plugin.accounting, before)
     assert.deepEqual(plugin.accounting.wanted, ['x-new'])
     assert.equal(JSON.stringify(plugin.hooks), hooks)
+  })
+
+  test("hears of an edit of redis.ini and keeps it from no other plugin that reads it by Haraka's means", async () => {
+    ini('headers=x-own')
+    ini('[server]\nport=1\n', 'redis.ini')
+    load()
+    let heard = 0
+    plugin.config.get('redis.ini', () => heard++)
+    plugin.load_accounting_ini()
+    assert.equal(plugin.settings.redis.port, 1)
+    ini('[server]\nport=2\n', 'redis.ini')
+    await until(() => heard > 0 && plugin.settings.redis.port === 2, 20_000)
   })
 
   test('names what is wrong in the ini and goes on with the default', () => {

@@ -1,0 +1,64 @@
+'use strict'
+
+// Haraka's redis.ini, read and watched without haraka-config. That keeps one callback for each file: its last reader's, or
+// none where the last reader gave none. A reading of ours would take haraka-plugin-redis's away, or theirs would take ours.
+
+const { readFileSync, unwatchFile, watchFile } = require('node:fs')
+
+const WATCH_MS = 5000
+
+// As haraka-config has them.
+const SECTION = /^\s*\[([^\]]*)\]\s*$/
+const COMMENT = /^\s*[;#]/
+const PARAM = /^\s*([\w@:._+\-/[\]]+)\s*(?:=\s*(.*?)\s*)?$/
+
+/** Section → key → value, as text; what stands before the first section is `main`. */
+function parse(text) {
+  const sections = new Map([['main', new Map()]])
+  let current = sections.get('main')
+  for (const line of text.split(/\r\n|\r|\n/)) {
+    const section = SECTION.exec(line)?.[1].trim()
+    if (section !== undefined) {
+      current = sections.get(section) ?? new Map()
+      sections.set(section, current)
+    } else if (!COMMENT.test(line)) {
+      const found = PARAM.exec(line)
+      if (found) current.set(found[1], found[2] ?? '')
+    }
+  }
+  return Object.fromEntries(Array.from(sections, ([name, keys]) => [name, Object.fromEntries(keys)]))
+}
+
+class RedisIni {
+  #file
+  #changed
+  #watchMs
+  #isWatched = false
+
+  /** changed: called after the file was edited, made or removed. */
+  constructor(file, changed, watchMs = WATCH_MS) {
+    this.#file = file
+    this.#changed = changed
+    this.#watchMs = watchMs
+  }
+
+  /** What stands in it, {} where it is not there; an Error where it cannot be read. */
+  read() {
+    // Its time and size are looked at now and then: that needs no file to be there, and survives an editor that replaces it.
+    if (!this.#isWatched) watchFile(this.#file, { persistent: false, interval: this.#watchMs }, this.#changed)
+    this.#isWatched = true
+    try {
+      return parse(readFileSync(this.#file, 'utf8'))
+    } catch (error) {
+      if (error.code === 'ENOENT') return {}
+      throw error
+    }
+  }
+
+  close() {
+    unwatchFile(this.#file, this.#changed)
+    this.#isWatched = false
+  }
+}
+
+module.exports = { RedisIni, parse }
