@@ -22,6 +22,10 @@ const LAST = 100
 const home = () => process.env.HARAKA || process.cwd()
 
 exports.register = function () {
+  // Haraka's own bound (plugin_timeout) would make a bounce of a delayed hook one without a DSN, a deferral one without a
+  // delay, and costs a timer for each hook and message. Every hook here has a bound of its own instead: it answers at once, or
+  // after max_hold_ms or on_full_hold_ms (publisher.js), or, as the first mail comes in, 3 s (accounting.js).
+  this.timeout = 0
   this.load_accounting_ini()
   this.register_hook('init_master', 'start_accounting')
   this.register_hook('init_child', 'start_accounting')
@@ -84,7 +88,8 @@ exports.start_accounting = function (next) {
 exports.keep_headers = function (next, connection) {
   // Mail that is queued before the headers to keep are known would have blank columns for good. Just after the start only.
   if (this.accounting?.isReady === false) {
-    this.accounting.ready().then(() => this.keep_wanted(next, connection))
+    const go_on = () => this.keep_wanted(next, connection)
+    this.accounting.ready().then(go_on, go_on)
   } else this.keep_wanted(next, connection)
 }
 

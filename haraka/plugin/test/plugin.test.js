@@ -60,6 +60,11 @@ describe('the plugin', () => {
     assert.equal(logged.at(-1), 'info: Plugin is Ready!')
   })
 
+  test('has no timeout by Haraka, whose answer to it would be that no bounce message is sent', () => {
+    load()
+    assert.equal(plugin.timeout, 0)
+  })
+
   test('starts in a single process and in workers, not in their master', () => {
     load()
     global.server = { notes: {}, cluster: { isMaster: true } }
