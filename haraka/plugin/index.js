@@ -43,7 +43,7 @@ exports.load_accounting_ini = function () {
   const ini = this.config.get('accounting_stream.ini', () => this.load_accounting_ini())
   const node = String(this.config.get('me') || '').trim() || os.hostname()
   const { settings, problems } = read(ini, this.read_redis_ini(), node)
-  for (const problem of problems) this.logerror(`accounting_stream.ini: ${problem}; the default is used`)
+  for (const problem of problems) this.logerror(`accounting_stream.ini: ${problem}`)
   const previous = this.settings
   this.settings = settings
   if (!this.accounting || JSON.stringify(previous) === JSON.stringify(settings)) return

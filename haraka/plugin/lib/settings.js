@@ -68,6 +68,8 @@ const REDIS = {
   timeout_ms: whole(2000, 10, 60_000),
 }
 
+const DEFAULTED = '; the default is used'
+
 /** Keys of Haraka's redis.ini that mean the same thing here; `ip`, `db` and `socket.path` are its older names. */
 const HARAKA_NAMES = { ip: 'host', db: 'database', user: 'username', socket: 'path', pass: 'password' }
 
@@ -104,7 +106,7 @@ function readSection(section, fields, where, problems) {
     const given = section[name]
     const blank = given === undefined || given === null || given === ''
     const value = blank ? field.fallback : field.read(given)
-    if (value === undefined) problems.push(`${where}${name}=${given}: ${field.expected} expected`)
+    if (value === undefined) problems.push(`${where}${name}=${given}: ${field.expected} expected${DEFAULTED}`)
     settings[name] = value ?? field.fallback
   }
   for (const name of Object.keys(section)) {
@@ -133,6 +135,15 @@ function given(section) {
   )
 }
 
+/** A batch has to reach the disk before its hooks are let go: that begins after half of their time, at the latest. */
+function leaveTimeForTheDisk(settings, problems) {
+  const { spool_after_ms: after, max_hold_ms: hold } = settings
+  const most = Math.max(1, Math.floor(hold / 2))
+  if (after <= most) return
+  problems.push(`spool_after_ms=${after}: at most half of max_hold_ms=${hold} expected; ${most} is used`)
+  settings.spool_after_ms = most
+}
+
 /**
  * {settings, problems} of the parsed ini files. `fallbackNode` names the node where the ini does not.
  * Where our own ini says where Redis is, nothing of redis.ini's answer to that question is mixed in.
@@ -153,9 +164,10 @@ function read(ini, redisIni, fallbackNode) {
   settings.node ||= fallbackNode
   settings.headers = names(settings.headers)
   if (/[{}\s]/.test(settings.key)) {
-    problems.push(`key=${settings.key}: braces and spaces are not allowed`)
+    problems.push(`key=${settings.key}: braces and spaces are not allowed${DEFAULTED}`)
     settings.key = MAIN.key.fallback
   }
+  leaveTimeForTheDisk(settings, problems)
   return { settings: Object.freeze({ ...settings, redis: Object.freeze(redis) }), problems }
 }
 

@@ -56,6 +56,15 @@ test('keys that are wrong are named and have their default', () => {
   assert.match(problems.join('\n'), /\[redis\] prot: no such key, the nearest is port/)
 })
 
+test('a batch has time to reach the disk before its hooks are let go, whatever the ini says', () => {
+  const of = (main) => read({ main }, {}, 'n')
+  assert.deepEqual(of({ max_hold_ms: 400 }).problems, [])
+  const { settings, problems } = of({ max_hold_ms: 100 })
+  assert.equal(settings.spool_after_ms, 50)
+  assert.deepEqual(problems, ['spool_after_ms=200: at most half of max_hold_ms=100 expected; 50 is used'])
+  assert.equal(of({ max_hold_ms: 1, spool_after_ms: 9 }).settings.spool_after_ms, 1)
+})
+
 test('booleans are read in every spelling that Haraka has', () => {
   for (const word of ['true', 'yes', 'on', '1', 'enabled', true, 1])
     assert.equal(read({ main: { suppress_dsn: word } }, {}, 'n').settings.suppress_dsn, true)
