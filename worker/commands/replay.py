@@ -63,7 +63,8 @@ def replay_command(config_file: Path | None, redis_url: str | None, **options: A
 
     With --into, files like those of the workers, the same for the same range and configuration on any day; nothing on
     the server changes, and no file is replaced. TIME is ISO 8601 (in the configured time zone, or with one of its own)
-    or as long ago as 90m, 2h, 7d; ID is a stream id such as 1795373309671-0; - and + are the ends of the stream.
+    or as long ago as 90m, 2h, 7d; ID is a stream id such as 1795373309671-0; - and + are the ends of the stream. Exit
+    code 1 also where events of the range were trimmed or deleted before they could be read: what is left is written.
     """
     _check(options)
     settings = load_settings(config_file, redis_url, None).settings

@@ -90,6 +90,7 @@ class Course:
 def _events_in(page: Sequence[RawEntry]) -> int:
     """Return how many events entries hold, where all are as the publish script writes them; else 0."""
     try:
-        return sum([int(fields[3]) for _, fields in page if fields])
+        numbers = [fields[3] for _, fields in page if fields]
+        return len(numbers) if numbers.count(b"1") == len(numbers) else sum(map(int, numbers))
     except (IndexError, ValueError):
         return 0
