@@ -6,7 +6,7 @@ import pty
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tests.support.files import recipients_in
 from tests.support.replay import KEYS, Lab
 from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, HandClock, drain, make_worker, settings
+from worker.decode import RawEntry, payload_of
 from worker.errors import ExitCode, Fenced, StreamUnavailable
 from worker.records import Record
 from worker.replay.span import before
@@ -29,6 +30,11 @@ from worker.stream.link import connector
 from worker.stream.rewind import Again, Changed, Delivered, Rewinder, WorkersAlive, rewinder
 
 NOTHING = Record()
+
+
+def rows_of(entries: Sequence[RawEntry]) -> int:
+    """Return how many rows entries become; no test here adds events that become none."""
+    return sum(len(event["rcpts"]) for _, fields in entries for event in json.loads(payload_of(fields or ())))
 
 
 class Live(Lab):
@@ -61,7 +67,7 @@ class Live(Lab):
         return {name: int(self.client.hget(KEYS.ledger, f"{name}:replayed")) for name in TYPES}
 
     def look(self, rewinding: Rewinder, start: str, *types: str) -> list[Delivered]:
-        found = [rewinding.look(name, before(start), lambda _events: None) for name in types or TYPES]
+        found = [rewinding.look(name, before(start), rows_of, lambda _events: None) for name in types or TYPES]
         return [each for each in found if each]
 
     def rewind(self, start: str, *types: str) -> list[Again]:
@@ -129,7 +135,7 @@ def test_types_that_are_not_chosen_stay_where_they_are(lab: Live) -> None:
     lab.publisher.publish_some(30)
     lab.work(30)
     done = lab.command("--live", "--from", "-", "--types", "bounce", "--yes")
-    assert "bounce: 10 events are written again and stand twice; 0 pending entries" in done.stdout
+    assert "bounce: 10 rows of 10 events are written again and stand twice; 0 rows of 0 pending entries" in done.stdout
     lab.work(10)
     assert [Counter(lab.counts(name)) for name in TYPES] == [{1: 10}, {1: 10}, {2: 10}]
 
@@ -158,12 +164,18 @@ def _trim(lab: Live) -> None:
     lab.client.xtrim(KEYS.streams["bounce"], maxlen=2, approximate=False)
 
 
-@pytest.mark.parametrize("change", [_deliver, _trim])
+def _acknowledge(lab: Live) -> None:
+    lab.client.xack(KEYS.streams["bounce"], GROUP, lab.ids("bounce")[-1])  # by a worker that was only slow
+
+
+@pytest.mark.parametrize("change", [_deliver, _trim, _acknowledge])
 def test_what_has_changed_since_it_was_counted_is_noticed_and_nothing_is_done(
     lab: Live, change: Callable[[Live], None]
 ) -> None:
     lab.publisher.publish_some(12)
     lab.work(12)
+    lab.publisher.publish_some(3)
+    lab.leave_pending("gone", 1)
     with rewinder(connector(settings(lab.path).stream, lab.valkey.url), PARTITION) as rewinding:
         found = lab.look(rewinding, "0-1")
         change(lab)
@@ -225,20 +237,48 @@ def test_a_key_of_the_wrong_kind_stops_it_before_anything_is_written(lab: Live, 
     assert [lab.client.xinfo_groups(stream) for stream in KEYS.streams.values()] == before_it
 
 
+def answered(lab: Live, answer: bytes, *arguments: str) -> Any:
+    """Run the command on a terminal on which somebody answers."""
+    terminal, stdin = pty.openpty()
+    os.write(terminal, answer)
+    command = [sys.executable, "-m", "worker", "replay", "--live", "--from", "-", "--redis", lab.valkey.url, *arguments]
+    done = subprocess.run(command, cwd=lab.path, stdin=stdin, capture_output=True, text=True, timeout=60, check=False)
+    os.close(terminal)
+    os.close(stdin)
+    return done
+
+
 @pytest.mark.parametrize(("answer", "again"), [(b"n\n", 0), (b"y\n", 6)])
 def test_it_says_how_much_is_written_again_and_asks(lab: Live, answer: bytes, again: int) -> None:
     lab.publisher.publish_some(6)
     lab.work(6)
-    terminal, stdin = pty.openpty()
-    os.write(terminal, answer)
-    command = [sys.executable, "-m", "worker", "replay", "--live", "--from", "-", "--redis", lab.valkey.url]
-    done = subprocess.run(command, cwd=lab.path, stdin=stdin, capture_output=True, text=True, timeout=60, check=False)
-    os.close(terminal)
-    os.close(stdin)
-    assert "Workers will write 6 events again (delivered 2, deferred 2, bounce 2)" in done.stderr
-    assert "Their rows will stand twice" in done.stderr
+    done = answered(lab, answer)
+    assert "Workers will write 6 rows again (delivered 2, deferred 2, bounce 2), and they will" in done.stderr
+    assert "will stand twice." in done.stderr
+    assert "pending" not in done.stderr
     assert done.returncode == (0 if again else 1)
     assert sum(lab.replayed().values()) == again
+
+
+def test_it_counts_rows_and_tells_those_that_stand_twice_from_those_of_pending_entries(lab: Live) -> None:
+    bad: dict[str, object] = {"type": "b"}  # becomes a dead letter again, and no row
+    lab.publisher.publish_some(12, per_batch=2, recipients=3)
+    lab.publisher.publish({"bounce": [make_event("bounce", 900, recipients=2), bad]})
+    lab.work(26)
+    lab.publisher.publish_some(6, per_batch=2, recipients=4)
+    lab.leave_pending("gone", 1)
+    written = {name: int(lab.client.hget(KEYS.ledger, f"{name}:rows")) for name in TYPES}
+    assert written == {"delivered": 24, "deferred": 24, "bounce": 26}
+    done = answered(lab, b"y\n", "--json")
+    twice = "Workers will write 74 rows again (delivered 24, deferred 24, bounce 26), and they will stand twice.\n"
+    assert twice in done.stderr
+    assert "Besides, 3 entries are still pending; their 24 rows will be written once." in done.stderr
+    told = {each["event_type"]: each for each in json.loads(done.stdout)}
+    assert {name: told[name]["rows"] for name in TYPES} == written
+    assert {(told[name]["pending"], told[name]["pending_rows"]) for name in TYPES} == {(1, 8)}
+    lab.work(26 + 6 + 6)
+    found = Counter(recipients_in(lab.path / "files").values())
+    assert found == {2: 74, 1: 48}
 
 
 def test_where_nobody_can_be_asked_it_needs_yes(lab: Live) -> None:

@@ -73,7 +73,7 @@ def replay_command(config_file: Path | None, redis_url: str | None, **options: A
         options["sources"], options["acknowledged"],
     )  # fmt: skip
     if options["live"]:
-        rewind_live(request.server, request.types, request.span, yes=options["yes"], as_json=options["as_json"])
+        rewind_live(request.settings, request.types, request.span, yes=options["yes"], as_json=options["as_json"])
         return
     tune_collector()
     if options["export_to"]:

@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
+from worker.decode import RawEntry
 from worker.errors import AccountingError
 from worker.records import id_order
 from worker.stream.keys import GROUP, PLACEHOLDER, Keys
 from worker.stream.link import Connector, Link
 from worker.stream.ranges import Ranges, number_of
 from worker.stream.script import Script
+
+#: Says how many rows these entries become.
+RowsOf = Callable[[Sequence[RawEntry]], int]
 
 _rewind = Script("rewind")
 
@@ -33,8 +37,10 @@ class Delivered(NamedTuple):
     delivered: str  # the last id that it has delivered
     back_to: str  # the id that it goes back to: what comes behind it is delivered again
     first: str  # the first entry there
-    entries: int
-    events: int  # by the entries' own numbers
+    events: int = 0  # by the entries' own numbers
+    rows: int = 0  # that will stand twice
+    pending: int = 0  # entries that nobody has written; they come with the others, once
+    pending_rows: int = 0  # of these
 
 
 class Again(NamedTuple):
@@ -43,6 +49,8 @@ class Again(NamedTuple):
     event_type: str
     events: int  # whose rows will stand twice
     pending: int  # entries that nobody had written; they come with the others, once
+    rows: int  # that will stand twice
+    pending_rows: int  # of the pending entries: these stand once
 
 
 class Rewinder:
@@ -53,7 +61,7 @@ class Rewinder:
         self._keys = keys
         self.ranges = Ranges(link, keys)
 
-    def look(self, event_type: str, back_to: str, tell: Callable[[int], None]) -> Delivered | None:
+    def look(self, event_type: str, back_to: str, rows_of: RowsOf, tell: Callable[[int], None]) -> Delivered | None:
         """Count what the group has delivered behind an id; None where that is nothing.
 
         `tell` hears the number of events of each page. Raises StreamUnavailable.
@@ -61,14 +69,23 @@ class Rewinder:
         delivered = self.ranges.delivered(event_type)
         if id_order(delivered) <= id_order(back_to):
             return None
-        first, entries, events = "", 0, 0
-        with closing(self.ranges.entries(event_type, f"({back_to}", delivered)) as pages:
+        start = f"({back_to}"
+        pending = self.ranges.pending(event_type, start, delivered)
+        found = Delivered(event_type, delivered, back_to, "")
+        with closing(self.ranges.entries(event_type, start, delivered)) as pages:
             for page in pages:
-                first = first or page[0][0].decode()
-                counted = sum(number_of(entry, b"n") for entry in page)
-                entries, events = entries + len(page), events + counted
-                tell(counted)
-        return Delivered(event_type, delivered, back_to, first, entries, events) if entries else None
+                waiting = [entry for entry in page if entry[0] in pending]
+                events, waiting_rows = sum(number_of(entry, b"n") for entry in page), rows_of(waiting)
+                found = Delivered(
+                    event_type, delivered, back_to,
+                    first=found.first or page[0][0].decode(),
+                    events=found.events + events,
+                    rows=found.rows + rows_of(page) - waiting_rows,
+                    pending=found.pending + len(waiting),
+                    pending_rows=found.pending_rows + waiting_rows,
+                )  # fmt: skip
+                tell(events)
+        return found if found.first else None
 
     def check_idle(self) -> None:
         """Raise WorkersAlive where a worker is at work."""
@@ -78,7 +95,9 @@ class Rewinder:
         """Put the group back where it was looked at. Raises WorkersAlive and Changed; nothing is done then."""
         keys, consumers = self._keys, self._consumers()
         facts = [
-            fact for each in found for fact in (each.event_type, each.delivered, each.back_to, each.first, each.events)
+            fact
+            for each in found
+            for fact in (each.event_type, each.delivered, each.back_to, each.first, each.events, each.pending)
         ]
         names = (
             keys.epoch, keys.owners, keys.ledger,
@@ -93,7 +112,10 @@ class Rewinder:
                 self._refuse(reply[1:])
             case b"CHANGED":
                 raise Changed(f"{reply[1].decode('utf-8', 'replace')} has changed since it was counted: try again")
-        return [Again(each.event_type, *reply[1 + 2 * i : 3 + 2 * i]) for i, each in enumerate(found)]
+        return [
+            Again(each.event_type, events, pending, each.rows, each.pending_rows)
+            for each, events, pending in zip(found, reply[1::2], reply[2::2], strict=True)
+        ]
 
     def _consumers(self) -> list[bytes]:
         """Return every consumer that has an epoch: others cannot commit."""

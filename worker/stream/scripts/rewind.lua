@@ -2,8 +2,8 @@
 --
 -- KEYS: epoch, owners, ledger, then one stream per type, then the lease of every consumer that the caller saw
 -- ARGV: group, number of types, per type: type, last delivered id that the caller saw, id to go back to,
---       id of the first entry behind that, number of events from there to the last delivered id;
---       then the consumers, in the order of their leases
+--       id of the first entry behind that, number of events from there to the last delivered id, and of pending
+--       entries among them; then the consumers, in the order of their leases
 -- Returns {'ALIVE', consumer…} (a worker is at work), {'CHANGED', what} (not what the caller counted), or
 -- {'OK', events that are written again, pending entries that are taken off their lists}, the last two for each type.
 --
@@ -35,9 +35,9 @@ check_type(owners, 'hash')
 check_type(ledger, 'hash')
 local ranges = {}
 for index = 1, types do
-  local at = 3 + (index - 1) * 5
+  local at = 3 + (index - 1) * 6
   local range = {key = KEYS[3 + index], type = ARGV[at], delivered = ARGV[at + 1], back_to = ARGV[at + 2],
-    first = ARGV[at + 3], events = ARGV[at + 4], pending = {}, pending_events = 0}
+    first = ARGV[at + 3], events = ARGV[at + 4], seen = tonumber(ARGV[at + 5]), pending = {}, pending_events = 0}
   check_type(range.key, 'stream')
   if not is_count(redis.call('HGET', ledger, range.type .. ':replayed') or '0') or not is_count(range.events) then
     return redis.error_reply('WRONGVALUE ' .. range.type .. ':replayed in ' .. ledger .. ' is not a count')
@@ -51,7 +51,7 @@ end
 
 local alive, seen = {'ALIVE'}, {}
 for index = 1, #KEYS - 3 - types do
-  local consumer = ARGV[2 + types * 5 + index]
+  local consumer = ARGV[2 + types * 6 + index]
   seen[consumer] = true
   if redis.call('EXISTS', KEYS[3 + types + index]) == 1 then
     alive[#alive + 1] = consumer
@@ -114,6 +114,9 @@ for _, range in ipairs(ranges) do
     return {'CHANGED', 'stream ' .. range.key}
   end
   find_pending(range)
+  if #range.pending ~= range.seen then -- a worker that was only slow has committed since, or an entry was deleted
+    return {'CHANGED', 'stream ' .. range.key}
+  end
 end
 
 local now = redis.call('TIME')
