@@ -39,7 +39,7 @@ class Note(Struct, frozen=True, rename="camel", kw_only=True):
     spooled: _Figure = None  # went to disk first
     spool_bytes: _Figure = None  # still there
     drained: _Figure = None  # brought from disk
-    dropped: _Figure = None  # lost: the spool was full
+    dropped: _Figure = None  # lost: the spool was full, or could not be read
     unsafe: _Figure = None  # let go before they were safe
     skipped: _Figure = None  # hook calls that gave no event
     latency_ms: _Milliseconds = None  # of a batch, mean

@@ -13,7 +13,7 @@ const { setTimeout: pause } = require('node:timers/promises')
 
 const { form } = require('./batch')
 const { Patience } = require('./patience')
-const { SpoolFull } = require('./spool')
+const { SpoolDamaged, SpoolFull } = require('./spool')
 const { Waiting, release } = require('./waiting')
 
 const DRAIN_BYTES = 256 * 1024
@@ -41,6 +41,7 @@ class Publisher {
   #caughtUp = false // the drain waits for the last record; nothing further goes to disk until it has it
   #full = false
   #saidFull = false
+  #told // what was said last of a disk that cannot be read
   #closed = false
   #woken = false
   #now // when the first event of this turn came
@@ -210,13 +211,22 @@ class Publisher {
       try {
         if (!(await this.#drainSome()) && (await this.#finish())) return
       } catch (error) {
-        this.#log.debug(`drain: ${error.message}`)
         this.#caughtUp = false
         this.#keep()
         // The server is there, so it was the disk.
-        if (this.#courier.isUp) await pause(DISK_PAUSE_MS)
+        if (this.#courier.isUp) {
+          this.#tell(error)
+          await pause(DISK_PAUSE_MS)
+        } else this.#log.debug(`drain: ${error.message}`)
       }
     }
+  }
+
+  /** What is on disk cannot be read. The same trouble is told once, however often it is met. */
+  #tell(error) {
+    if (error instanceof SpoolDamaged) this.#counters.dropped += error.events
+    if (this.#told !== error.message) this.#log.error(`spool: ${error.message}`)
+    this.#told = error.message
   }
 
   /** Bring the oldest batches on disk; false when there are none. */

@@ -16,6 +16,14 @@ class SpoolFull extends Error {
   code = 'SPOOLFULL'
 }
 
+/** What is on disk cannot be read; the file is kept, out of the way. */
+class SpoolDamaged extends Error {
+  constructor(why, file, kept) {
+    super(`${why} record in the spool, ${file.events} events in ${file.unread} bytes kept in ${kept}`)
+    this.events = file.events
+  }
+}
+
 class Spool {
   #home
   #name
@@ -57,7 +65,9 @@ class Spool {
       throw new SpoolFull('no room in the spool')
     this.#appending = true
     try {
-      await this.#write(await this.#fileFor(record.length), record)
+      const file = await this.#fileFor(record.length)
+      await this.#write(file, record)
+      file.events += batch.events
     } finally {
       this.#appending = false
     }
@@ -89,7 +99,7 @@ class Spool {
     const { records, stop } = await file.read(maxBytes)
     if (stop) {
       this.#files.splice(this.#files.indexOf(file), 1)
-      throw new Error(`${stop} record in the spool, ${file.unread} bytes kept in ${await file.setAside()}`)
+      throw new SpoolDamaged(stop, file, await file.setAside().catch(({ message }) => message))
     }
     this.#position.clear()
     for (const { batch, end } of records) this.#position.set(batch, [file, end])
@@ -100,6 +110,7 @@ class Spool {
   drained(batch) {
     const [file, end] = this.#position.get(batch)
     file.advance(end)
+    file.events -= batch.events
   }
 
   /** Give back the room of files that are drained; the newest stays for what comes next, unless everything is. */
@@ -128,4 +139,4 @@ class Spool {
   }
 }
 
-module.exports = { Spool, SpoolFull, SUFFIX }
+module.exports = { Spool, SpoolDamaged, SpoolFull, SUFFIX }

@@ -13,6 +13,7 @@ class SpoolFile {
   #path
   #size
   #offset = 0
+  events = 0 // in what is unread, where its writer counts them
 
   static async create(path) {
     // Mail addresses stand in it: for the mail server's user alone.

@@ -115,6 +115,13 @@ const BREAKAGES = [
     'spool',
   ],
   [
+    'what cannot be read of the spool is not counted',
+    'lib/publisher.js',
+    'if (error instanceof SpoolDamaged) this.#counters.dropped += error.events',
+    '',
+    'publisher',
+  ],
+  [
     'the spool has no bound',
     'lib/spool.js',
     'if (this.bytes + this.#elsewhere() + record.length > this.#maxBytes)',

@@ -3,7 +3,7 @@
 // The publisher against a real server, with a network in between that has faults.
 
 const assert = require('node:assert/strict')
-const { readdirSync } = require('node:fs')
+const { readFileSync, readdirSync, writeFileSync } = require('node:fs')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
 const v8 = require('node:v8')
@@ -193,6 +193,31 @@ describe('the publisher', () => {
     })
     await allOf(haraka.sent())
     assert.deepEqual(await inStreams(), expected(haraka.sent()))
+  })
+
+  test('says and counts as dropped what cannot be read of its spool, keeps it, and brings the rest', async () => {
+    const haraka = await connected()
+    proxy.mode = 'refuse'
+    for (let i = 0; i < 3; i++) await haraka.add(10)
+    const [name] = spooled()
+    const file = path.join(home.dir, 'accounting_spool', name)
+    const bytes = readFileSync(file)
+    bytes[bytes.lastIndexOf('\n["mx1-') + 5] ^= 1
+    writeFileSync(file, bytes)
+    proxy.mode = 'pass'
+    await until(() => haraka.lines.error.length > 0)
+    assert.match(
+      haraka.lines.error.join('\n'),
+      /spool: damaged record .* 10 events in \d+ bytes kept in .*\.damaged$/,
+    )
+    assert.equal(haraka.accounting.counters.dropped, 10)
+    await haraka.add(5)
+    await allOf(26)
+    const lost = Array.from({ length: 10 }, (_, i) => `r${21 + i}@a.test`)
+    assert.deepEqual(
+      await inStreams(),
+      expected(36).filter((rcpt) => !lost.includes(rcpt)),
+    )
   })
 
   test('starts without a server, and brings the events when there is one', async () => {
