@@ -41,7 +41,7 @@ class Accounting {
     this.#wanted = settings.headers
     // A producer is a process, not a node: its numbers begin at 1 and mean nothing to another.
     const boot = randomBytes(6).toString('hex')
-    this.#home = new SpoolHome(path.resolve(home, settings.spool_dir), boot)
+    this.#home = new SpoolHome(path.resolve(home, settings.spool_dir), boot, settings.spool_fsync)
     this.#claims = new Claims({
       home: this.#home,
       courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),

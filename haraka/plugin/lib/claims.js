@@ -3,12 +3,12 @@
 // Batches that other processes left on disk when they died: claimed, brought to the server in their order, then deleted.
 // They keep their producer and numbers, so those that had arrived already are duplicates there and nothing is added twice.
 
-const { readdir, rm, rmdir } = require('node:fs/promises')
+const { readdir } = require('node:fs/promises')
 const path = require('node:path')
 
 const { SUFFIX } = require('./spool')
 const { SpoolFile } = require('./spool_file')
-const { SOCKET, claim } = require('./spool_home')
+const { claim, clear } = require('./spool_home')
 const { DAMAGED } = require('./spool_record')
 
 const READ_BYTES = 256 * 1024
@@ -90,11 +90,8 @@ class Claims {
     for (const file of await spoolFiles(dir)) {
       if (!(await this.#drainFile(file))) return
     }
-    await rm(path.join(dir, SOCKET), { force: true })
     // A file that was set aside keeps its directory; nobody looks at it again but a human.
-    await rmdir(dir).catch((error) => {
-      if (error.code !== 'ENOTEMPTY') throw error
-    })
+    await clear(dir)
   }
 
   async #drainFile(name) {

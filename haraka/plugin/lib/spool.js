@@ -131,9 +131,8 @@ class Spool {
   async #fileFor(bytes) {
     const last = this.#files.at(-1)
     if (last && !this.#broken && last.size + bytes <= this.#fileBytes) return last
-    const file = await SpoolFile.create(
-      path.join(await this.#home.dir(), `${this.#name}~${++this.#made}${SUFFIX}`),
-    )
+    const name = `${this.#name}~${++this.#made}${SUFFIX}`
+    const file = await SpoolFile.create(path.join(await this.#home.dir(), name), this.#fsync)
     this.#files.push(file)
     return file
   }

@@ -3,7 +3,9 @@
 // One spool file: records appended at its end by the process that made it, read from its beginning by whoever drains it.
 
 const { open, rename, unlink } = require('node:fs/promises')
+const { dirname } = require('node:path')
 
+const { syncDirectory } = require('./directory')
 const { decode, INCOMPLETE } = require('./spool_record')
 
 const READ_BYTES = 256 * 1024
@@ -15,9 +17,17 @@ class SpoolFile {
   #offset = 0
   events = 0 // in what is unread, where its writer counts them
 
-  static async create(path) {
+  /** A new file; with fsync its name is on disk, without which its records would be safe in nothing. */
+  static async create(path, fsync) {
     // Mail addresses stand in it: for the mail server's user alone.
-    return new SpoolFile(await open(path, 'ax+', 0o600), path, 0)
+    const file = new SpoolFile(await open(path, 'ax+', 0o600), path, 0)
+    try {
+      if (fsync) await syncDirectory(dirname(path))
+      return file
+    } catch (error) {
+      await file.remove()
+      throw error
+    }
   }
 
   static async existing(path) {

@@ -15,6 +15,8 @@ const { mkdir, open, readdir, rename, rm, rmdir, stat } = require('node:fs/promi
 const net = require('node:net')
 const path = require('node:path')
 
+const { syncDirectory } = require('./directory')
+
 const SOCKET = 'alive'
 const MAX_SOCKET_PATH = 100
 const ABANDONED_MS = 3_600_000
@@ -56,14 +58,17 @@ function connects(socketPath) {
 class SpoolHome {
   #root
   #id
+  #fsync
   #server
   #dir
   #making
   #closed = false
 
-  constructor(root, id) {
+  /** fsync: whether the directory is to survive a power cut. */
+  constructor(root, id, fsync) {
     this.#root = root
     this.#id = id
+    this.#fsync = fsync
   }
 
   get id() {
@@ -87,11 +92,17 @@ class SpoolHome {
   async #make() {
     this.#server?.close()
     const hidden = path.join(this.#root, `.${this.#id}`)
-    await mkdir(hidden, { recursive: true, mode: 0o700 })
+    const first = await mkdir(hidden, { recursive: true, mode: 0o700 })
     this.#server = net.createServer((socket) => socket.destroy()).unref()
     await withSocketPath(hidden, (socketPath) => listen(this.#server, socketPath))
     const dir = path.join(this.#root, this.#id)
     await rename(hidden, dir)
+    try {
+      if (this.#fsync) await syncUpTo(path.dirname(first ?? hidden), this.#root)
+    } catch (error) {
+      await clear(dir)
+      throw error
+    }
     this.#dir = dir
     return dir
   }
@@ -104,9 +115,21 @@ class SpoolHome {
     this.#dir = undefined
     if (!dir) return
     await new Promise((resolve) => this.#server.close(resolve))
-    await rm(path.join(dir, SOCKET), { force: true })
-    await rmdir(dir).catch(ignoreNotEmpty)
+    await clear(dir)
   }
+}
+
+/** The directory, and those above it up to `top`, in which others were made. */
+async function syncUpTo(top, dir) {
+  await syncDirectory(dir)
+  const above = path.dirname(dir)
+  if (dir !== top && dir !== above) await syncUpTo(top, above)
+}
+
+/** Remove a directory, unless there are batches in it. */
+async function clear(dir) {
+  await rm(path.join(dir, SOCKET), { force: true })
+  await rmdir(dir).catch(ignoreNotEmpty)
 }
 
 async function exists(dir) {
@@ -165,8 +188,7 @@ async function renamed(from, to) {
 async function clearAbandoned(dir) {
   const found = await stat(dir).catch(() => undefined)
   if (!found || Date.now() - found.mtimeMs < ABANDONED_MS) return
-  await rm(path.join(dir, SOCKET), { force: true })
-  await rmdir(dir).catch(ignoreNotEmpty)
+  await clear(dir)
 }
 
-module.exports = { SpoolHome, claim, SOCKET }
+module.exports = { SpoolHome, claim, clear }

@@ -122,6 +122,13 @@ const BREAKAGES = [
     'publisher',
   ],
   [
+    'the name of a spool file is not synced',
+    'lib/spool_file.js',
+    'if (fsync) await syncDirectory(dirname(path))',
+    '',
+    'spool',
+  ],
+  [
     'the spool has no bound',
     'lib/spool.js',
     'if (this.bytes + this.#elsewhere() + record.length > this.#maxBytes)',

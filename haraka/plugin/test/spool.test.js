@@ -2,13 +2,15 @@
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
-const { readdirSync, statSync, writeFileSync, readFileSync } = require('node:fs')
+const { readdirSync, readlinkSync, statSync, writeFileSync, readFileSync } = require('node:fs')
+const { open } = require('node:fs/promises')
 const path = require('node:path')
 const { afterEach, beforeEach, describe, test } = require('node:test')
 
 const { form } = require('../lib/batch')
 const { Spool } = require('../lib/spool')
 const { SpoolFile } = require('../lib/spool_file')
+const { SpoolHome } = require('../lib/spool_home')
 const { DAMAGED, INCOMPLETE, decode, encode } = require('../lib/spool_record')
 const { temporaryDirectory } = require('./support/process')
 
@@ -61,6 +63,19 @@ function limitFiles() {
 
 function descriptors() {
   return readdirSync('/proc/self/fd').length
+}
+
+/** Paths of the directories that are synced from now on, as it happens. */
+async function syncedDirectories(t) {
+  const handle = await open('/dev/null')
+  const synced = []
+  const { sync } = Object.getPrototypeOf(handle)
+  t.mock.method(Object.getPrototypeOf(handle), 'sync', function () {
+    synced.push(readlinkSync(`/proc/self/fd/${this.fd}`))
+    return sync.call(this)
+  })
+  await handle.close()
+  return synced
 }
 
 describe('the spool', () => {
@@ -165,6 +180,21 @@ describe('the spool', () => {
     await writing
     assert.deepEqual(numbers(await spooled.peek(1e6)), [2])
   })
+
+  for (const fsync of [true, false]) {
+    test(`has ${fsync ? 'each new name on disk before' : 'synced nothing when'} an append returns with spool_fsync=${fsync}`, async (t) => {
+      const synced = await syncedDirectories(t)
+      const root = path.join(home.dir, 'made', 'too')
+      const owner = new SpoolHome(root, 'aaaaaaaaaaaa', fsync)
+      const spooled = spool({ home: owner, fsync, fileBytes: 2000 })
+      await spooled.append(batch(1))
+      const own = path.join(root, 'aaaaaaaaaaaa')
+      assert.deepEqual(synced.splice(0), fsync ? [root, path.dirname(root), home.dir, own] : [])
+      for (let seq = 2; readdirSync(own).length < 3; seq++) await spooled.append(batch(seq))
+      assert.deepEqual(synced.splice(0), fsync ? [own] : [], 'another file')
+      await owner.close()
+    })
+  }
 
   test('keeps neither file nor descriptor of a write that failed, however often it is tried', async () => {
     const spooled = spool()
