@@ -37,7 +37,8 @@ async function withSocketPath(dir, use) {
 
 function listen(server, socketPath) {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    // For as long as it lives: an error that nobody listens to would end Haraka.
+    server.on('error', reject)
     // exclusive: in a worker process the master would listen in its place, and outlive it.
     server.listen({ path: socketPath, exclusive: true }, resolve)
   })

@@ -14,6 +14,7 @@ const {
   utimesSync,
   writeFileSync,
 } = require('node:fs')
+const net = require('node:net')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
 
@@ -281,6 +282,20 @@ describe('the directory of a process', () => {
     await making
     await assert.rejects(closed.dir(), /closed/)
     assert.deepEqual(readdirSync(home.dir), [])
+  })
+
+  test('outlives every error of its socket', async (t) => {
+    const servers = []
+    const { createServer } = net
+    t.mock.method(net, 'createServer', (...args) => {
+      servers.push(createServer(...args))
+      return servers.at(-1)
+    })
+    const living = new SpoolHome(home.dir, OWNER)
+    await living.dir()
+    for (let i = 0; i < 3; i++) servers[0].emit('error', new Error('accept ENFILE'))
+    assert.deepEqual(await claim(home.dir, CLAIMER, fail), [])
+    await living.close()
   })
 
   test('works below a path that is too long for a socket', async () => {
