@@ -144,6 +144,17 @@ function leaveTimeForTheDisk(settings, problems) {
   settings.spool_after_ms = most
 }
 
+/** A process' partitions share its spool: one batch that does not fit into its share would hold up all that follow it. */
+function ensureRoom(settings, problems) {
+  const { spool_max_mb: given, partitions, batch_max_kb: kilobytes } = settings
+  const least = Math.ceil((partitions * kilobytes * 1024) / 1e6)
+  if (given >= least) return
+  problems.push(
+    `spool_max_mb=${given}: at least ${least} expected with partitions=${partitions} and batch_max_kb=${kilobytes}; ${least} is used`,
+  )
+  settings.spool_max_mb = least
+}
+
 /**
  * {settings, problems} of the parsed ini files. `fallbackNode` names the node where the ini does not.
  * Where our own ini says where Redis is, nothing of redis.ini's answer to that question is mixed in.
@@ -168,6 +179,7 @@ function read(ini, redisIni, fallbackNode) {
     settings.key = MAIN.key.fallback
   }
   leaveTimeForTheDisk(settings, problems)
+  ensureRoom(settings, problems)
   return { settings: Object.freeze({ ...settings, redis: Object.freeze(redis) }), problems }
 }
 

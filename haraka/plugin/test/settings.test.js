@@ -65,6 +65,18 @@ test('a batch has time to reach the disk before its hooks are let go, whatever t
   assert.equal(of({ max_hold_ms: 1, spool_after_ms: 9 }).settings.spool_after_ms, 1)
 })
 
+test('a spool that is too small for one batch of each partition is named, and has what they need', () => {
+  const spool = (main) => {
+    const { settings, problems } = read({ main }, {}, 'n')
+    return [settings.spool_max_mb, problems]
+  }
+  assert.deepEqual(spool({ spool_max_mb: 5, partitions: 16 }), [5, []])
+  assert.deepEqual(spool({ spool_max_mb: 1, partitions: 16 }), [
+    5,
+    ['spool_max_mb=1: at least 5 expected with partitions=16 and batch_max_kb=256; 5 is used'],
+  ])
+})
+
 test('booleans are read in every spelling that Haraka has', () => {
   for (const word of ['true', 'yes', 'on', '1', 'enabled', true, 1])
     assert.equal(read({ main: { suppress_dsn: word } }, {}, 'n').settings.suppress_dsn, true)
