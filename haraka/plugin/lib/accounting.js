@@ -179,9 +179,13 @@ class Accounting {
     return LOG_MS
   }
 
+  /** The answer, undefined where there is none. */
   async #ask({ courier }, question) {
     courier.connect()
-    return courier.ask(question).catch((error) => this.#log.debug(error.message))
+    return courier.ask(question).catch((error) => {
+      // Not what the log returns: Haraka's says true.
+      this.#log.debug(error.message)
+    })
   }
 }
 

@@ -285,6 +285,15 @@ describe('the publisher', () => {
     assert.equal((await inStreams()).length, 4)
   })
 
+  test('outlives a server that does not tell the wanted headers, whatever the log answers', async () => {
+    await valkey.with((command) => command('SET', '{haraka:accounting}:wanted', 'no set'))
+    const haraka = process_({ headers: 'x-own' })
+    await haraka.accounting.ready()
+    await haraka.add(1)
+    assert.match(haraka.lines.debug.join('\n'), /WRONGTYPE/)
+    assert.deepEqual(haraka.accounting.wanted, ['x-own'])
+  })
+
   test('lets hooks go after max_hold_ms when neither server nor disk answers, and keeps the events', async () => {
     const haraka = await connected({ max_hold_ms: 100, spool_dir: path.join(__filename, 'spool') })
     proxy.mode = 'stall'
