@@ -18,6 +18,7 @@ const { SpoolHome } = require('./spool_home')
 
 const EXCHANGE_MS = 30_000
 const START_WAIT_MS = 3000
+const LAST_NOTE_MS = 1000
 const LOG_MS = 60_000
 const CLAIM_MS = 30_000
 
@@ -95,19 +96,28 @@ class Accounting {
     this.#partitions[partitionOf(jobId, this.#partitions.length)].publisher.add(type, body, done)
   }
 
-  /** Bring or spool what is there. Events that still come are spooled, for the next process to bring. */
+  /**
+   * Bring or spool what is there, in all partitions at once: Haraka waits 30 s for all its plugins. Events that still come
+   * are spooled, for the next process to bring.
+   */
   async close() {
     this.#closed = true
     for (const timer of this.#timers) clearTimeout(timer)
-    await this.#exchange()
+    await Promise.all([this.#claims.close(), ...this.#partitions.map((each) => this.#closePartition(each))])
     this.#logFigures()
-    await Promise.all([this.#claims.close(), ...this.#partitions.map(({ publisher }) => publisher.close())])
   }
 
   /** Close for good: nothing comes any more, and what is on disk is left to whoever claims it. */
   async retire() {
     await this.close()
     await this.#home.close()
+  }
+
+  /** The events first, then a note that tells what became of them, where the server answers. */
+  async #closePartition(partition) {
+    await partition.publisher.close()
+    await this.#atMost(LAST_NOTE_MS, this.#report(partition))
+    partition.courier.close()
   }
 
   #partition(index, boot) {
@@ -132,11 +142,15 @@ class Accounting {
   }
 
   async #patiently(known) {
-    let timer
-    const patience = new Promise((resolve) => (timer = setTimeout(resolve, START_WAIT_MS)))
-    await Promise.race([known, patience])
-    clearTimeout(timer)
+    await this.#atMost(START_WAIT_MS, known)
     this.#isReady = true
+  }
+
+  async #atMost(ms, work) {
+    let timer
+    const patience = new Promise((resolve) => (timer = setTimeout(resolve, ms)))
+    await Promise.race([work, patience])
+    clearTimeout(timer)
   }
 
   /** Run `work` regularly; it says after how many ms again. */
@@ -152,15 +166,19 @@ class Accounting {
 
   /** Ask what the workers want, and leave a note for the status command. */
   async #exchange() {
+    const asked = this.#partitions.map((each) => this.#ask(each, (session) => session.wanted()))
     const found = new Set(this.#settings.headers)
-    for (const partition of this.#partitions) {
-      const members = await this.#ask(partition, (session) => session.wanted())
+    for (const members of await Promise.all(asked)) {
       // What cannot be asked for now stays as it was: a column must not go blank in an outage.
       for (const name of members ? names(members) : this.#wanted) found.add(name)
-      await this.#ask(partition, (session) => session.report(partition.producer, this.#noteOf(partition)))
     }
     this.#wanted = [...found]
+    await Promise.all(this.#partitions.map((each) => this.#report(each)))
     return EXCHANGE_MS
+  }
+
+  async #report(partition) {
+    await this.#ask(partition, (session) => session.report(partition.producer, this.#noteOf(partition)))
   }
 
   #noteOf({ counters, publisher }) {

@@ -84,12 +84,11 @@ class Publisher {
     })
   }
 
-  /** Bring what is there if that is quick; what is not, and what still comes, goes to disk and stays there. */
+  /** Bring what is there if that is quick; what is not, and what still comes, goes to disk and stays there. The courier stays. */
   async close() {
     const end = performance.now() + CLOSE_MS
     while (!this.isIdle && performance.now() < end && this.#courier.isUp) await pause(10)
     this.#closed = true
-    this.#courier.close()
     this.#spoolFrom('closing')
     this.#caughtUp = false
     this.#keep()

@@ -33,6 +33,7 @@ class Spool {
   #fileBytes
   #fsync
   #files = []
+  #left = 0
   #made = 0
   #appending = false
   #broken = false
@@ -53,9 +54,9 @@ class Spool {
     return this.#files.every((file) => file.unread === 0)
   }
 
-  /** Bytes on disk. */
+  /** Bytes on disk, with those of files that were let go of. */
   get bytes() {
-    return this.#files.reduce((sum, file) => sum + file.size, 0)
+    return this.#files.reduce((sum, file) => sum + file.size, this.#left)
   }
 
   /** Returns when the batch is as safe as the settings say. */
@@ -125,7 +126,10 @@ class Spool {
 
   /** Let go of the files; they stay where they are. */
   async close() {
-    for (const file of this.#files.splice(0)) await (file.unread === 0 ? file.remove() : file.close())
+    for (const file of this.#files.splice(0)) {
+      if (file.unread > 0) this.#left += file.size
+      await (file.unread === 0 ? file.remove() : file.close())
+    }
   }
 
   async #fileFor(bytes) {

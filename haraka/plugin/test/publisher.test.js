@@ -285,6 +285,18 @@ describe('the publisher', () => {
     assert.equal((await inStreams()).length, 4)
   })
 
+  test('closes all partitions at once where the server stalls, long before Haraka ends it', async () => {
+    const haraka = process_({ partitions: 16, redis: { timeout_ms: 2000 } })
+    await until(() => haraka.accounting.isUp)
+    proxy.mode = 'stall'
+    const hooks = Array.from({ length: 32 }, (_, i) => haraka.one('delivered', `JOB-${i}.1`))
+    const begin = performance.now()
+    await haraka.accounting.close()
+    assert.ok(performance.now() - begin < 15_000, 'asked one after the other they take 32 s and more')
+    await Promise.all(hooks)
+    assert.equal(haraka.accounting.counters.spooled, 32)
+  })
+
   test('outlives a server that does not tell the wanted headers, whatever the log answers', async () => {
     await valkey.with((command) => command('SET', '{haraka:accounting}:wanted', 'no set'))
     const haraka = process_({ headers: 'x-own' })
@@ -292,6 +304,15 @@ describe('the publisher', () => {
     await haraka.add(1)
     assert.match(haraka.lines.debug.join('\n'), /WRONGTYPE/)
     assert.deepEqual(haraka.accounting.wanted, ['x-own'])
+  })
+
+  test('leaves a last note that tells what became of the last events', async () => {
+    const haraka = await connected()
+    const hooks = haraka.add(20)
+    await haraka.accounting.close()
+    await hooks
+    const [, note] = await valkey.with((command) => command('HGETALL', '{haraka:accounting}:nodes'))
+    assert.equal(JSON.parse(note).published, 21)
   })
 
   test('lets hooks go after max_hold_ms when neither server nor disk answers, and keeps the events', async () => {

@@ -170,6 +170,15 @@ describe('the spool', () => {
     assert.deepEqual(numbers(await spooled.peek(1e6)), [3])
   })
 
+  test('still knows what it holds when it has let go of its files', async () => {
+    const spooled = spool()
+    await spooled.append(batch(1))
+    const { bytes } = spooled
+    await spooled.close()
+    assert.equal(spooled.bytes, bytes)
+    assert.equal(statSync(path.join(home.dir, files()[0])).size, bytes)
+  })
+
   test('does not remove a file that is being written while it is drained', async () => {
     const spooled = spool()
     await spooled.append(batch(1))
