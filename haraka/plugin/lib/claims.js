@@ -3,37 +3,27 @@
 // Batches that other processes left on disk when they died: claimed, brought to the server in their order, then deleted.
 // They keep their producer and numbers, so those that had arrived already are duplicates there and nothing is added twice.
 
-const { readdir } = require('node:fs/promises')
 const path = require('node:path')
 
-const { SUFFIX } = require('./spool')
+const { Backlog } = require('./backlog')
+const { Lane } = require('./lane')
 const { SpoolFile } = require('./spool_file')
 const { claim, clear } = require('./spool_home')
 const { DAMAGED } = require('./spool_record')
 
 const READ_BYTES = 256 * 1024
 
-/** Files of a claimed directory; those of one producer in the order of their numbers: a later one first would lose the earlier. */
-async function spoolFiles(dir) {
-  const names = (await readdir(dir)).filter((name) => name.endsWith(SUFFIX))
-  const split = (name) => [
-    name.slice(0, name.lastIndexOf('~')),
-    parseInt(name.slice(name.lastIndexOf('~') + 1), 10),
-  ]
-  const ordered = names.map(split).sort(([a, m], [b, n]) => (a === b ? m - n : a < b ? -1 : 1))
-  return ordered.map(([producer, number]) => path.join(dir, `${producer}~${number}${SUFFIX}`))
-}
-
 class Claims {
   #home
   #courierFor
   #counters
   #log
-  #couriers = new Map() // hash tag -> courier
+  #lanes = new Map() // hash tag -> lane
+  #dirs = new Map() // claimed directory -> settles when nothing of it is under way
   #working
   #told = new Map() // what does not work -> why, as it was told
+  #reading = new Set() // files that are being brought
   #closed = false
-  #bytes = 0
 
   /** courierFor(tag): a courier without a ring, to the partition that the batches were meant for. */
   constructor({ home, courierFor, counters, log }) {
@@ -43,12 +33,12 @@ class Claims {
     this.#log = log
   }
 
-  /** Bytes on disk that are claimed and not drained. */
+  /** Bytes that are claimed and not drained of the files that are being brought. */
   get bytes() {
-    return this.#bytes
+    return [...this.#reading].reduce((sum, { unread }) => sum + unread, 0)
   }
 
-  /** Look for what dead processes left, and bring it. One round at a time. */
+  /** Look for what dead processes left, and begin to bring it. One round at a time. */
   async look() {
     this.#working ??= this.#round().finally(() => {
       this.#working = undefined
@@ -59,8 +49,9 @@ class Claims {
   /** What is not drained stays on disk for the next process. */
   async close() {
     this.#closed = true
-    for (const courier of this.#couriers.values()) courier.close()
     await this.#working
+    for (const lane of this.#lanes.values()) lane.close()
+    await Promise.all(this.#dirs.values())
   }
 
   async #round() {
@@ -72,45 +63,60 @@ class Claims {
       return this.#tell('no directory of our own', error)
     }
     for (const dir of await claim(this.#home.root, this.#home.id, (name, error) => this.#tell(name, error))) {
-      if (this.#closed) return
-      await this.#drainDir(dir).catch((error) => this.#tell(path.basename(dir), error))
+      if (this.#dirs.has(dir)) continue
+      const work = this.#bring(dir).catch((error) => this.#tell(path.basename(dir), error))
+      this.#dirs.set(
+        dir,
+        // What failed is begun anew by a later round.
+        work.finally(() => this.#dirs.delete(dir)),
+      )
     }
-    for (const courier of this.#couriers.values()) courier.close()
-    this.#couriers.clear()
   }
 
-  /** What does not work, once: it is tried again in each round. */
+  /** What does not work, once: it is tried again in later rounds. */
   #tell(what, { message }) {
     if (this.#told.get(what) === message) return
     this.#told.set(what, message)
     this.#log.error(`claimed spool: ${what}: ${message}`)
   }
 
-  async #drainDir(dir) {
-    for (const file of await spoolFiles(dir)) {
-      if (!(await this.#drainFile(file))) return
-    }
+  async #bring(dir) {
+    const backlogs = await Backlog.in(dir)
+    const drained = backlogs.map((backlog) => {
+      const job = this.#lane(backlog.tag).run((courier) => this.#drain(backlog, courier))
+      return job.catch((error) => this.#tell(`${path.basename(dir)}/${backlog.producer}`, error))
+    })
+    await Promise.all(drained)
     // A file that was set aside keeps its directory; nobody looks at it again but a human.
     await clear(dir)
   }
 
-  async #drainFile(name) {
+  #lane(tag) {
+    if (!this.#lanes.has(tag)) this.#lanes.set(tag, new Lane(() => this.#courierFor(tag)))
+    return this.#lanes.get(tag)
+  }
+
+  async #drain(backlog, courier) {
+    for (const name of backlog.paths) {
+      if (this.#closed) return
+      await this.#drainFile(name, courier)
+    }
+  }
+
+  async #drainFile(name, courier) {
     const file = await SpoolFile.existing(name)
     this.#log.info(`claimed ${path.basename(name)} bytes=${file.size}`)
+    this.#reading.add(file)
     try {
       while (!this.#closed) {
-        this.#bytes = file.unread
         const { records, stop } = await file.read(READ_BYTES)
-        if (records.length === 0) {
-          await this.#end(file, name, stop)
-          return true
-        }
-        await this.#deliver(file, records)
+        if (records.length === 0) return await this.#end(file, name, stop)
+        await this.#deliver(file, records, courier)
       }
     } finally {
+      this.#reading.delete(file)
       await file.close()
     }
-    return false
   }
 
   async #end(file, name, stop) {
@@ -123,9 +129,8 @@ class Claims {
     await file.remove()
   }
 
-  /** Bring records of one producer, so of one partition; a failure is tried again when there is a session. */
-  async #deliver(file, records) {
-    const courier = this.#courier(records[0].tag)
+  /** A failure is tried again when there is a session. */
+  async #deliver(file, records, courier) {
     await courier.ready()
     if (this.#closed) return
     const ends = new Map(records.map(({ batch, end }) => [batch, end]))
@@ -138,11 +143,6 @@ class Claims {
     } catch (error) {
       this.#log.debug(`claimed batches: ${error.message}`)
     }
-  }
-
-  #courier(tag) {
-    if (!this.#couriers.has(tag)) this.#couriers.set(tag, this.#courierFor(tag))
-    return this.#couriers.get(tag)
   }
 }
 

@@ -18,6 +18,7 @@ const net = require('node:net')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
 
+const { partitionOf } = require('../lib/keys')
 const { SpoolHome, claim } = require('../lib/spool_home')
 const { Proxy } = require('./support/proxy')
 const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
@@ -52,18 +53,18 @@ describe('batches of a dead process', () => {
     home.remove()
   })
 
-  async function child() {
+  async function child(options = {}) {
     const forked = fork(path.join(__dirname, 'support', 'dying.js'), [
       proxy.port,
       home.dir,
-      JSON.stringify(OPTIONS),
+      JSON.stringify({ ...OPTIONS, ...options }),
     ])
     children.push(forked)
     await once(forked, 'message')
     return forked
   }
-  async function add(forked, events) {
-    forked.send({ events })
+  async function add(forked, events, spread = false) {
+    forked.send({ events, spread })
     await once(forked, 'message')
   }
   async function kill(forked) {
@@ -168,6 +169,28 @@ describe('batches of a dead process', () => {
     await until(() => !spooled().some((name) => name.endsWith(path.basename(file))))
     assert.deepEqual(await inStreams(), expected(30))
     assert.equal(haraka.lines.error.filter((line) => line.includes('~000000000000')).length, 1)
+  })
+
+  test('are brought to one partition although another refuses its own, which is told', async () => {
+    proxy.mode = 'refuse'
+    const forked = await child({ partitions: 2 })
+    await add(forked, 40, true)
+    await kill(forked)
+    const arrived = async (index) => recipients(await eventsOf(valkey, `haraka:accounting:${index}`)).length
+    const second = Array.from({ length: 40 }, (_, i) => partitionOf(`JOB-${i}.1`, 2)).filter(Boolean).length
+    const ledger = '{haraka:accounting:0}:ledger'
+    await valkey.with((command) => command('SET', ledger, 'no hash'))
+    proxy.mode = 'pass'
+    const haraka = successor({ partitions: 2 })
+    await until(async () => (await arrived(1)) === second)
+    assert.equal(await arrived(0), 0)
+    assert.match(
+      haraka.lines.warn.join('\n'),
+      /cannot publish to {haraka:accounting:0}: .*ledger is a string/,
+    )
+    await valkey.with((command) => command('DEL', ledger))
+    await drained()
+    assert.equal(await arrived(0), 40 - second)
   })
 
   test('are claimed by one of several that come at once', async () => {
