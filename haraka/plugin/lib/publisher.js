@@ -31,6 +31,7 @@ class Publisher {
   #patience
   #seq = 0
   #inHand // {batch, events, since, sentAt}: formed, neither acknowledged nor on disk
+  #isSending = false // a direct attempt is under way, of the batch in hand or of one that is on disk meanwhile
   #attempt // settles when the direct attempt is over
   #sentAt = -Infinity
   #growing // timer: the next batch may grow until then
@@ -108,7 +109,7 @@ class Publisher {
 
   #turn() {
     if (this.#spooling) return this.#keep()
-    if (this.#inHand || this.#waiting.isEmpty || this.#grows()) return
+    if (this.#isSending || this.#waiting.isEmpty || this.#grows()) return
     this.#inHand = this.#form()
     this.#attempt = this.#send(this.#inHand)
   }
@@ -134,11 +135,14 @@ class Publisher {
   }
 
   async #send(hand) {
-    this.#sentAt = hand.sentAt
+    this.#isSending = true
+    this.#sentAt = hand.sentAt = performance.now()
     try {
       await this.#courier.deliver(hand.batch)
     } catch (error) {
       return this.#spoolFrom(error.message)
+    } finally {
+      this.#isSending = false
     }
     this.#acknowledged = hand.batch.seq
     this.#counters.count(hand.batch, performance.now() - hand.sentAt)
@@ -276,7 +280,8 @@ class Publisher {
       return
     }
     if (this.#patience.isLate(this.#inHand?.sentAt ?? this.#waiting.since, now)) {
-      this.#caughtUp = false
+      // A write that hangs is what `#finish` gives its time to already: it must not begin anew with each look.
+      if (!this.#keeping) this.#caughtUp = false
       this.#spoolFrom('no answer yet')
       this.#keep()
     }

@@ -51,6 +51,20 @@ const BREAKAGES = [
     'publisher',
   ],
   [
+    'a batch is sent before the last one is answered',
+    'lib/publisher.js',
+    'if (this.#isSending || ',
+    'if (this.#inHand || ',
+    'disk',
+  ],
+  [
+    'a write that hangs keeps batches from the server',
+    'lib/publisher.js',
+    'if (!this.#keeping) this.#caughtUp = false',
+    'this.#caughtUp = false',
+    'disk',
+  ],
+  [
     'a gap is not filled from the ring',
     'lib/courier.js',
     'for (const each of [...missing, batch])',

@@ -320,7 +320,7 @@ describe('the publisher', () => {
     proxy.mode = 'stall'
     const begin = Date.now()
     await haraka.add(1)
-    assert.ok(Date.now() - begin <= 150, `${Date.now() - begin} ms`)
+    assert.ok(Date.now() - begin < 2000, `${Date.now() - begin} ms`)
     assert.equal(haraka.accounting.counters.unsafe, 1)
     proxy.mode = 'pass'
     await allOf(2)
