@@ -34,7 +34,7 @@ class Part(NamedTuple):
     event_count: int
     size: int  # bytes of JSON
     dead: Sequence[DeadLetter]
-    lost: int
+    lost: Sequence[bytes]  # ids of entries that somebody deleted
     first_id: str | None
     last_id: str | None
     first_time_ms: int | None
@@ -157,7 +157,7 @@ def _join(parts: Sequence[Part]) -> Part:
         event_count=sum(part.event_count for part in parts),
         size=sum(part.size for part in parts),
         dead=[letter for part in parts for letter in part.dead],
-        lost=sum(part.lost for part in parts),
+        lost=[entry_id for part in parts for entry_id in part.lost],
         first_id=with_rows[0].first_id if with_rows else None,
         last_id=with_rows[-1].last_id if with_rows else None,
         first_time_ms=min((part.first_time_ms for part in with_rows if part.first_time_ms is not None), default=None),

@@ -31,6 +31,12 @@ TRIM_SECONDS = FIND_LOSSES_SECONDS = FORECAST_SECONDS = 60
 SHORT_SECONDS = 6 * 3600  # memory that will be full so soon is told
 SILENT_DAYS = 7  # a consumer without pending entries and files is retired then
 
+_UNREAD = "trimmed or deleted by somebody else before any consumer had them: these events have no rows"
+_PENDING = (
+    "trimmed or deleted by somebody else while a consumer had them and had not committed their rows: each entry counts "
+    "as one event, those that it held besides are noted apart"
+)
+
 
 class Chores:
     """The chores of one partition."""
@@ -93,14 +99,12 @@ class Chores:
 
     def _find_losses(self) -> None:
         for loss in find_losses(self._connect, self._settings.partition, self._note):
-            event(_log, "entries.lost", logging.ERROR, **msgspec.structs.asdict(loss))
+            event(_log, "entries.lost", logging.ERROR, **_facts(loss))
 
     def _note(self, loss: Loss) -> None:
         self._directory.check()
-        note_lost_entries(
-            self._directory.path, loss.type, loss.noticed_ms,
-            stream=loss.stream, from_id=loss.from_id, to_id=loss.to_id, events=loss.events,
-        )  # fmt: skip
+        why = _UNREAD if loss.entries is None else _PENDING
+        note_lost_entries(self._directory.path, loss.name, {**_facts(loss), "why": why})
 
     def _forecast_memory(self) -> None:
         """Say once that memory will soon be full, and once that it will not."""
@@ -118,6 +122,10 @@ class Chores:
                 events_per_second=found.events_per_second, bytes_per_event=found.bytes_per_event,
             )  # fmt: skip
         self._is_short = is_short
+
+
+def _facts(loss: Loss) -> dict[str, object]:
+    return {name: value for name, value in msgspec.structs.asdict(loss).items() if value is not None}
 
 
 def _name(chore: Callable[[], None]) -> str:

@@ -42,7 +42,7 @@ class Decoded(NamedTuple):
     suspect: bool  # some text may hold a control character or a quote
     size: int  # bytes of JSON
     dead: Sequence[DeadLetter]
-    lost: int  # entries that somebody deleted before they were read
+    lost: Sequence[bytes]  # ids of entries that somebody deleted before they were read
 
 
 def _projected_recipient(event_type: str, columns: Iterable[str]) -> type[Struct]:
@@ -108,7 +108,7 @@ class Decoder:
                 joined = b"".join(payloads)
                 decode = self._array.decode
                 events = [decode(payload) for payload in payloads]
-                return Decoded([entry_id for entry_id, _ in entries], events, is_suspect(joined), len(joined), (), 0)
+                return Decoded([entry_id for entry_id, _ in entries], events, is_suspect(joined), len(joined), (), ())
         except (*_DECODE_ERRORS, TypeError, IndexError):
             pass
         return self._decode_one_by_one(entries)
@@ -126,7 +126,8 @@ class Decoder:
                 ids.append(entry_id)
                 good.append(events)
         joined = b"".join([payload_of(fields) for _, fields in there])
-        return Decoded(ids, good, is_suspect(joined), len(joined), dead, len(entries) - len(there))
+        lost = [entry_id for entry_id, fields in entries if fields is None]
+        return Decoded(ids, good, is_suspect(joined), len(joined), dead, lost)
 
     def _decode_entry(self, entry_id: bytes, fields: Sequence[bytes]) -> tuple[list[Any], list[DeadLetter]]:
         """Return the good events of an entry, and a dead letter for each bad one (or for the whole entry)."""

@@ -179,11 +179,9 @@ class Worker:
             self.totals.events += part.event_count
             self.totals.rows += part.row_count
             self.totals.dead += part.dead_count
-            self.totals.lost += part.lost
+            self.totals.lost += len(part.lost)  # which, and how many, a chore tells: others meet such entries too
             if part.dead:
                 event(_log, "events.dead", logging.WARNING, type=event_type, events=part.dead_count)
-            if part.lost:
-                event(_log, "entries.lost", logging.ERROR, type=event_type, entries=part.lost)
 
     # New files, rotation, seal: steps 12 to 14
 

@@ -7,6 +7,7 @@ directory of accounting files.
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -68,7 +69,7 @@ def kept(directory: Path) -> list[Path]:
 
 
 def lost_entries(directory: Path) -> list[Path]:
-    """Return the notes on entries that are gone unread."""
+    """Return the notes on entries that are gone from the streams without rows."""
     return sorted((directory / LOST).glob(f"{_ENTRIES}.*.json"))
 
 
@@ -96,13 +97,10 @@ def note_short(directory: Path, file: AccountingFile) -> Path:
     return path
 
 
-def note_lost_entries(directory: Path, event_type: str, noticed_ms: int, **facts: object) -> Path:
-    """Note in `lost/` that entries of a stream are gone unread; a second note of the same loss replaces the first."""
-    path = directory / LOST / f"{_ENTRIES}.{event_type}.{noticed_ms}.json"
+def note_lost_entries(directory: Path, name: str, facts: Mapping[str, object]) -> Path:
+    """Note in `lost/` that entries of a stream are gone; a second note of that name replaces the first."""
+    path = directory / LOST / f"{_ENTRIES}.{name}.json"
     path.parent.mkdir(exist_ok=True)
-    _note(
-        path, type=event_type, **facts, noticed_ms=noticed_ms,
-        why="trimmed or deleted by somebody else before any consumer had them: these events have no rows",
-    )  # fmt: skip
+    _note(path, **facts)
     sync_directory(directory)
     return path

@@ -1,9 +1,9 @@
-"""Entries that somebody removed before they were read, on a real server: counted once, noted, no false alarms."""
+"""Entries that somebody removed before they became rows, on a real server: counted once, noted, no false alarms."""
 
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def test_events_of_a_pending_entry_that_was_deleted_are_all_counted_though_the_w
     assert (lab.look(), lab.lost()) == ([], 0)  # who has read it may still commit it
     lab.work()
     assert lab.lost() == 1
-    assert [loss.events for loss in lab.look()] == [2]
+    assert [(loss.entries, loss.events) for loss in lab.look()] == [(1, 1), (None, 2)]
     assert lab.lost() == 3
 
 
@@ -247,6 +247,71 @@ def test_the_chore_says_so_loudly_and_leaves_a_note(
     assert (facts["type"], facts["stream"], facts["events"]) == ("delivered", DELIVERED, 10)
     assert (facts["from_id"], facts["to_id"]) == ("0-0", added[5])
     assert note.name == f"entries.delivered.{facts['noticed_ms']}.json"
+
+
+def step(lab: Lab) -> None:
+    lab.worker.step()
+
+
+def look_around(lab: Lab) -> None:
+    lab.worker._look_around()
+
+
+def recover(lab: Lab) -> None:
+    assert lab.worker.recover(StreamUnavailable("away"))
+
+
+def read_and_delete(lab: Lab, consumer: str, deliveries: int) -> list[str]:
+    """Let a consumer have entries, and somebody delete the first three of them."""
+    ids = lab.publish(4)
+    lab.client.xreadgroup(GROUP, consumer, {DELIVERED: ">"})
+    lab.client.xclaim(DELIVERED, GROUP, consumer, 0, ids, retrycount=deliveries, justid=True)
+    lab.client.xdel(DELIVERED, *ids[:3])
+    return ids[:3]
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["", "full server"])
+@pytest.mark.parametrize(
+    ("consumer", "deliveries", "deed", "notes"),
+    [
+        ("worker-1", 1, step, 1),
+        ("worker-1", 3, step, 3),
+        ("worker-1", 8, step, 3),
+        ("worker-1", 2, recover, 1),
+        ("dead", 1, look_around, 1),
+    ],
+    ids=["read again", "read alone", "set aside", "forgiven", "taken over"],
+)
+def test_pending_entries_that_were_deleted_are_counted_told_and_noted_with_their_ids(
+    lab: Lab, caplog: pytest.LogCaptureFixture, *,
+    consumer: str, deliveries: int, deed: Callable[[Lab], object], notes: int, is_full: bool,
+) -> None:  # fmt: skip
+    ids = read_and_delete(lab, consumer, deliveries)
+    if is_full:
+        lab.client.config_set("maxmemory", 1)
+    deed(lab)
+    assert lab.lost() == 3
+    chores = Chores(lab.connect, lab.settings.stream, lab.worker._directory)
+    for _ in range(2):
+        chores._find_losses()
+    told = [record for record in caplog.records if record.getMessage().startswith("entries.lost")]
+    assert [record.levelno for record in told] == [logging.ERROR] * notes
+    found: list[dict[str, Any]] = sorted(
+        (json.loads(note.read_bytes()) for note in (lab.path / "lost").iterdir()), key=lambda note: note["from_id"]
+    )
+    expected = [(ids[0], ids[-1], 3)] if notes == 1 else [(each, each, 1) for each in ids]
+    assert [(note["from_id"], note["to_id"], note["entries"]) for note in found] == expected
+    for note, record in zip(found, told, strict=True):
+        assert (note["type"], note["stream"], note["events"]) == ("delivered", DELIVERED, note["entries"])
+        assert f"from_id={note['from_id']} to_id={note['to_id']}" in record.getMessage()
+        assert "while a consumer had them" in note["why"]
+    assert not [field for field in lab.client.hkeys(KEYS.watch) if field.startswith(b"loss:")]
+
+
+def test_a_note_that_somebody_put_there_makes_no_file(lab: Lab) -> None:
+    facts = {"type": "delivered", "stream": DELIVERED, "from": "../../mine", "to": "1-0", "events": "1", "entries": "1"}
+    lab.client.hset(KEYS.watch, "loss:delivered:1-0", json.dumps(facts | {"noticed_ms": "1"}))
+    assert lab.look() == []
 
 
 @pytest.mark.parametrize("counter", ["published", "events", "lost"])

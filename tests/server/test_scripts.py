@@ -151,7 +151,7 @@ def test_trap_23_a_worker_starts_on_a_full_server_drains_it_and_stops(
     assert sum(recipients_in(tmp_path / "files").values()) == 60
 
 
-@pytest.mark.parametrize("key", [KEYS.records, KEYS.ledger, KEYS.lease("worker-1"), KEYS.dead])
+@pytest.mark.parametrize("key", [KEYS.records, KEYS.ledger, KEYS.lease("worker-1"), KEYS.dead, KEYS.watch])
 def test_trap_24_a_key_of_the_wrong_type_stops_a_commit_before_it_acknowledges(
     client: Any, make_stream: MakeStream, tmp_path: Path, key: str
 ) -> None:

@@ -51,8 +51,8 @@ def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: str) ->
     `me` is my consumer name, directory id and epoch. Raises Fenced where that is not mine any more.
     """
     reply = link.call(
-        "EVALSHA", _take_over.sha, 4 + len(TYPES),
-        keys.epoch, keys.owners, keys.lease(owner), keys.ledger, *keys.streams.values(),
+        "EVALSHA", _take_over.sha, 5 + len(TYPES),
+        keys.epoch, keys.owners, keys.lease(owner), keys.ledger, keys.watch, *keys.streams.values(),
         *me, owner, GROUP, TAKE_OVER_AT_MOST, *TYPES,
     )  # fmt: skip
     match reply[0]:

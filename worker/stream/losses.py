@@ -1,15 +1,19 @@
-"""Losses: entries that somebody removed from a stream before any consumer had them (design section 1).
+"""Losses: entries that somebody removed from a stream before they became rows (design section 1).
 
-They leave nothing behind but a hole in the balance of the ledger: events published before the first unread entry that
-were neither committed nor set aside, and that no pending entry holds. The script that finds such a hole twice counts it
-as lost and leaves a note in the server's hash `…:watch`, in one step. The note goes from there to the directory of a
-worker (`lost/`), and is removed from the hash only then: a crash in between loses neither the count nor the note.
+Unread ones leave nothing behind but a hole in the balance of the ledger: events published before the first unread entry
+that were neither committed nor set aside, and that no pending entry holds. The script that finds such a hole twice
+counts it as lost. Pending ones leave their ids, and whichever script meets those counts them.
+
+Each of them leaves a note in the server's hash `…:watch`, in the step that counts. The note goes from there to the
+directory of a worker (`lost/`), and is removed from the hash only then: a crash in between loses neither the count nor
+the note.
 """
 
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
@@ -22,15 +26,25 @@ _NOTE = b"loss:"
 _find = Script("find_losses")
 
 
-class Loss(Struct, frozen=True, kw_only=True):
-    """Events that are gone unread, somewhere between two ids."""
+#: Stands in the name of a note.
+_Id = Annotated[str, Meta(pattern=r"^[0-9]+-[0-9]+$")]
 
-    type: str
+
+class Loss(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Events that are gone: unread ones somewhere between two ids, or those of pending entries with these ids."""
+
+    type: Literal["delivered", "deferred", "bounce"]
     stream: str
-    from_id: str = msgspec.field(name="from")
-    to_id: str = msgspec.field(name="to")
-    events: int
+    from_id: _Id = msgspec.field(name="from")
+    to_id: _Id = msgspec.field(name="to")
+    events: int  # counted as lost
+    entries: int | None = None  # pending ones; each counts as one event, and what it held besides as an unread loss
     noticed_ms: int  # by the server's clock
+
+    @property
+    def name(self) -> str:
+        """Return what tells it from all other losses."""
+        return f"{self.type}.{self.noticed_ms if self.entries is None else self.from_id}"
 
 
 _loss = msgspec.json.Decoder(Loss, strict=False)  # Lua's JSON would round large numbers
@@ -39,9 +53,9 @@ _loss = msgspec.json.Decoder(Loss, strict=False)  # Lua's JSON would round large
 def find_losses(
     connect: Connector, partition: str, keep: Callable[[Loss], None], settle_ms: int = _SETTLE_MS
 ) -> list[Loss]:
-    """Look for holes, let `keep` write down each loss that is counted, and return those that it has.
+    """Look for holes, let `keep` write down each loss that was counted, and return those that it has.
 
-    Several workers may do it at once: a hole is counted and returned once, but `keep` may be handed one twice. Raises
+    Several workers may do it at once: a loss is counted and returned once, but `keep` may be handed one twice. Raises
     StreamUnavailable, and whatever `keep` raises: the loss is handed out again the next time.
     """
     link, keys = Link(connect), Keys.of(partition)

@@ -138,8 +138,8 @@ class Stream:
         """
         directory, epoch = self._identity()
         reply = self._link.call(
-            "EVALSHA", _read_alone.sha, 3, self.keys.owners, self.keys.ledger, self.keys.streams[event_type],
-            self._consumer, directory, epoch, GROUP, event_type, entry_id,
+            "EVALSHA", _read_alone.sha, 4, self.keys.owners, self.keys.ledger, self.keys.watch,
+            self.keys.streams[event_type], self._consumer, directory, epoch, GROUP, event_type, entry_id,
         )  # fmt: skip
         if reply[0] != b"OK":
             raise Fenced
@@ -150,7 +150,7 @@ class Stream:
         directory, epoch = self._identity()
         keys = self.keys
         reply = self._link.call(
-            "EVALSHA", _set_aside.sha, 4, keys.owners, keys.ledger, keys.dead, keys.streams[event_type],
+            "EVALSHA", _set_aside.sha, 5, keys.owners, keys.ledger, keys.dead, keys.watch, keys.streams[event_type],
             self._consumer, directory, epoch, GROUP, event_type, entry_id, error,
         )  # fmt: skip
         if reply != b"OK":
@@ -165,9 +165,9 @@ class Stream:
         for event_type in TYPES:
             survived = alone.id if alone and alone.event_type == event_type else b""
             reply = self._link.call(
-                "EVALSHA", _forgive.sha, 3, self.keys.owners, self.keys.ledger, self.keys.streams[event_type],
-                self._consumer, directory, epoch, GROUP, event_type, fleet.TAKE_OVER_AT_MOST, suspected_from,
-                survived,
+                "EVALSHA", _forgive.sha, 4, self.keys.owners, self.keys.ledger, self.keys.watch,
+                self.keys.streams[event_type], self._consumer, directory, epoch, GROUP, event_type,
+                fleet.TAKE_OVER_AT_MOST, suspected_from, survived,
             )  # fmt: skip
             if reply != b"OK":
                 raise Fenced
@@ -215,10 +215,9 @@ class Stream:
         dead = [letter for part in parts.values() for letter in part.dead]
         arguments += (len(dead), *(item for letter in dead for item in letter))
         self._link.send(
-            "EVALSHA", _commit.sha, 5 + len(TYPES),
-            keys.owners, keys.records, keys.lease(self._consumer), keys.ledger, keys.dead, *keys.streams.values(),
-            self._consumer, directory, epoch, int(restore), record.batch, records.encode(record),
-            self._settings.lease_seconds * 1000, GROUP, *arguments,
+            "EVALSHA", _commit.sha, 6 + len(TYPES), keys.owners, keys.records, keys.lease(self._consumer), keys.ledger,
+            keys.dead, keys.watch, *keys.streams.values(), self._consumer, directory, epoch, int(restore), record.batch,
+            records.encode(record), self._settings.lease_seconds * 1000, GROUP, *arguments,
         )  # fmt: skip
         if self._settings.wait_replicas:
             self._link.send("WAIT", self._settings.wait_replicas, self._settings.wait_ms)
@@ -263,7 +262,7 @@ class Stream:
 def _counts(event_type: str, part: Part | None) -> tuple[object, ...]:
     """Return what the commit script wants to know of one stream; ids as one argument, which is cheaper to send."""
     if part is None:
-        return (event_type, 0, 0, 0, 0, 0, b"")
+        return (event_type, 0, 0, 0, b"", 0, b"")
     rows = part.row_count + part.rows_known
-    ids = b" ".join(part.ids)
-    return (event_type, part.event_count, rows, part.dead_count, part.lost, part.foreign, ids)
+    lost, ids = b" ".join(part.lost), b" ".join(part.ids)
+    return (event_type, part.event_count, rows, part.dead_count, lost, part.foreign, ids)

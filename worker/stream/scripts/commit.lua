@@ -1,16 +1,18 @@
 -- The commit point: acknowledge a batch and record how long the files are, in one step (design section 4).
 --
--- KEYS: owners, records, lease, ledger, dead, then one stream per type
+-- KEYS: owners, records, lease, ledger, dead, watch, then one stream per type
 -- ARGV: consumer, directory id, epoch, restore (0 or 1), batch, record (JSON), lease in ms, group,
---       per stream: type, events, rows, dead, lost, foreign, ids (separated by blanks)
+--       per stream: type, events, rows, dead, ids of lost entries, foreign, ids of all entries (separated by blanks)
 --       number of dead letters, each: type, entry id, index, bytes, error, events that it stands for
 -- Returns OK, FENCED, ALREADY or BEHIND; only OK has changed anything.
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory: after it no error can come.
 
+-- @part count_lost
+
 local consumer, directory, epoch, restore = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local batch, record, lease_ms, group = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
-local owners, records, lease, ledger, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local owners, records, lease, ledger, dead, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local CHUNK = 4000 -- unpack fails near 8 000
 
 local function check_type(key, wanted)
@@ -25,7 +27,8 @@ check_type(records, 'hash')
 check_type(lease, 'string')
 check_type(ledger, 'hash')
 check_type(dead, 'stream')
-for index = 6, #KEYS do
+check_type(watch, 'hash')
+for index = 7, #KEYS do
   check_type(KEYS[index], 'stream')
 end
 if not batch or not lease_ms then
@@ -47,7 +50,7 @@ end
 
 -- HINCRBY must not fail once something is written: look at every counter first.
 local position = 9
-for index = 6, #KEYS do
+for index = 7, #KEYS do
   local name = ARGV[position]
   local counters = redis.call('HMGET', ledger, name .. ':events', name .. ':rows', name .. ':rows:' .. directory,
     name .. ':dead', name .. ':lost', name .. ':foreign')
@@ -67,6 +70,14 @@ local function count(name, amount)
   end
 end
 
+local function ids_in(text)
+  local ids = {}
+  for id in string.gmatch(text, '%S+') do
+    ids[#ids + 1] = id
+  end
+  return ids
+end
+
 local function acknowledge(key, ids)
   local chunk = {}
   for id in string.gmatch(ids, '%S+') do
@@ -82,14 +93,14 @@ local function acknowledge(key, ids)
 end
 
 position = 9
-for index = 6, #KEYS do
+for index = 7, #KEYS do
   local name = ARGV[position]
   acknowledge(KEYS[index], ARGV[position + 6])
   count(name .. ':events', ARGV[position + 1])
   count(name .. ':rows', ARGV[position + 2])
   count(name .. ':rows:' .. directory, ARGV[position + 2])
   count(name .. ':dead', ARGV[position + 3])
-  count(name .. ':lost', ARGV[position + 4])
+  count_lost(ledger, watch, name, KEYS[index], ids_in(ARGV[position + 4]))
   count(name .. ':foreign', ARGV[position + 5])
   position = position + 7
 end

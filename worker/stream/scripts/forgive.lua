@@ -1,6 +1,6 @@
 -- Set back what the deliveries to a process counted, because it lives: they killed nobody (design section 5).
 --
--- KEYS: owners, ledger, stream
+-- KEYS: owners, ledger, watch, stream
 -- ARGV: me, my directory id, my epoch, group, type, entries at most, deliveries from which on an entry is suspected,
 --       id that this process read alone (empty: none)
 -- Returns 'OK' or 'FENCED'.
@@ -10,9 +10,11 @@
 -- now; then it stays there, for XCLAIM names the consumer that has it. Where a lost reply lets this run twice, an entry
 -- that does kill may kill once more.
 
+-- @part count_lost
+
 local me, directory, epoch, group, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local limit, suspected, alone = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local owners, ledger, stream = KEYS[1], KEYS[2], KEYS[3]
+local owners, ledger, watch, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local CHUNK = 1000
 
 local function check_type(key, wanted)
@@ -24,6 +26,7 @@ end
 
 check_type(owners, 'hash')
 check_type(ledger, 'hash')
+check_type(watch, 'hash')
 check_type(stream, 'stream')
 local lost = redis.call('HGET', ledger, kind .. ':lost')
 if lost and not tonumber(lost) then
@@ -35,12 +38,12 @@ end
 
 -- Nothing is delivered by this, so the entries do not count as read.
 local function count_as_delivered(times, consumer, ids)
-  local wanted = #ids
-  ids[wanted + 1], ids[wanted + 2], ids[wanted + 3] = 'RETRYCOUNT', times, 'JUSTID'
-  local there = #redis.call('XCLAIM', stream, group, consumer, 0, unpack(ids))
-  if there < wanted then -- XCLAIM takes deleted entries off the list
-    redis.call('HINCRBY', ledger, kind .. ':lost', wanted - there)
+  local request = {'XCLAIM', stream, group, consumer, 0}
+  for _, id in ipairs(ids) do
+    request[#request + 1] = id
   end
+  request[#request + 1], request[#request + 2], request[#request + 3] = 'RETRYCOUNT', times, 'JUSTID'
+  count_lost(ledger, watch, kind, stream, not_claimed(ids, redis.call(unpack(request))))
 end
 
 local found = alone ~= '' and redis.call('XPENDING', stream, group, alone, alone, 1)[1]

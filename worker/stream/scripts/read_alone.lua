@@ -1,14 +1,16 @@
 -- Read one own pending entry again, alone; it counts as delivered once more (design section 5).
 --
--- KEYS: owners, ledger, stream
+-- KEYS: owners, ledger, watch, stream
 -- ARGV: me, my directory id, my epoch, group, type, entry id
 -- Returns {'OK', entries} (the entry, if it is still mine and there) or {'FENCED'}.
 --
 -- A plain XCLAIM takes an entry from whoever has it. Sent by a worker that was only slow, it would take back what was
 -- taken over from it, and both would write the row. So the epoch is checked, and only what is still mine is claimed.
 
+-- @part count_lost
+
 local me, directory, epoch, group, kind, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local owners, ledger, stream = KEYS[1], KEYS[2], KEYS[3]
+local owners, ledger, watch, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 local function check_type(key, wanted)
   local found = redis.call('TYPE', key)['ok']
@@ -19,6 +21,7 @@ end
 
 check_type(owners, 'hash')
 check_type(ledger, 'hash')
+check_type(watch, 'hash')
 check_type(stream, 'stream')
 local lost = redis.call('HGET', ledger, kind .. ':lost')
 if lost and not tonumber(lost) then
@@ -33,6 +36,6 @@ if #redis.call('XPENDING', stream, group, id, id, 1, me) == 0 then
 end
 local found = redis.call('XCLAIM', stream, group, me, 0, id)
 if #found == 0 then -- deleted: XCLAIM takes it off the list
-  redis.call('HINCRBY', ledger, kind .. ':lost', 1)
+  count_lost(ledger, watch, kind, stream, {id})
 end
 return {'OK', found}

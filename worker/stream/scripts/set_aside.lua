@@ -1,11 +1,13 @@
 -- Make an entry a dead letter without its bytes leaving the server: it has killed whoever read it (design section 5).
 --
--- KEYS: owners, ledger, dead, stream
+-- KEYS: owners, ledger, dead, watch, stream
 -- ARGV: consumer, directory id, epoch, group, type, entry id, error
 -- Returns 'OK' or 'FENCED'. An entry that was deleted meanwhile is counted as lost.
 
+-- @part count_lost
+
 local consumer, directory, epoch, group, kind, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local owners, ledger, dead, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local owners, ledger, dead, watch, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 
 local function check_type(key, wanted)
   local found = redis.call('TYPE', key)['ok']
@@ -17,6 +19,7 @@ end
 check_type(owners, 'hash')
 check_type(ledger, 'hash')
 check_type(dead, 'stream')
+check_type(watch, 'hash')
 check_type(stream, 'stream')
 for _, counter in ipairs({':dead', ':lost', ':foreign'}) do
   local value = redis.call('HGET', ledger, kind .. counter)
@@ -33,7 +36,7 @@ if redis.call('XACK', stream, group, id) == 0 then -- allowed at maxmemory, and 
   return 'OK' -- somebody else has it
 end
 if not found then
-  redis.call('HINCRBY', ledger, kind .. ':lost', 1)
+  count_lost(ledger, watch, kind, stream, {id})
   return 'OK'
 end
 local fields = {}

@@ -1,15 +1,17 @@
 -- Take over the pending entries of a consumer that is dead or stalled (design section 4).
 --
--- KEYS: epoch, owners, the owner's lease, ledger, then one stream per type
+-- KEYS: epoch, owners, the owner's lease, ledger, watch, then one stream per type
 -- ARGV: me, my directory id, my epoch, owner, group, entries per stream at most, then the type of each stream
 -- Returns {'OK', entries claimed, entries lost}, {'FENCED'} (I am not who I was) or {'ALIVE'} (its lease lives).
 --
 -- The fence comes first: the owner gets a new epoch, so that whatever it still sends is refused. Its directory stays
 -- stored; where none is, none is stored. Deleted entries cannot be claimed: they are taken off the list and counted.
 
+-- @part count_lost
+
 local me, directory, mine, owner, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local limit = tonumber(ARGV[6])
-local epoch_key, owners, lease, ledger = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local epoch_key, owners, lease, ledger, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local CHUNK = 1000
 
 local function check_type(key, wanted)
@@ -22,11 +24,12 @@ end
 check_type(epoch_key, 'string')
 check_type(owners, 'hash')
 check_type(ledger, 'hash')
-for index = 5, #KEYS do
+check_type(watch, 'hash')
+for index = 6, #KEYS do
   check_type(KEYS[index], 'stream')
-  local counter = redis.call('HGET', ledger, ARGV[index + 2] .. ':lost')
+  local counter = redis.call('HGET', ledger, ARGV[index + 1] .. ':lost')
   if counter and not tonumber(counter) then
-    return redis.error_reply('WRONGVALUE ' .. ARGV[index + 2] .. ':lost in ' .. ledger .. ' is not a number')
+    return redis.error_reply('WRONGVALUE ' .. ARGV[index + 1] .. ':lost in ' .. ledger .. ' is not a number')
   end
 end
 local last = tonumber(redis.call('GET', epoch_key) or '0')
@@ -49,25 +52,26 @@ redis.call('SET', epoch_key, epoch)
 redis.call('HSET', owners, owner, epoch .. ' ' .. (stored and string.match(stored, '^%d+ (.*)$') or ''))
 
 local claimed, lost = 0, 0
-for index = 5, #KEYS do
-  local key, taken = KEYS[index], 0
+for index = 6, #KEYS do
+  local key, taken, gone = KEYS[index], 0, {}
   while taken < limit do
     local pending = redis.call('XPENDING', key, group, '-', '+', math.min(CHUNK, limit - taken), owner)
     if #pending == 0 then
       break
     end
-    local ids = {}
+    local ids, request = {}, {'XCLAIM', key, group, me, 0}
     for each = 1, #pending do
-      ids[each] = pending[each][1]
+      ids[each], request[5 + each] = pending[each][1], pending[each][1]
     end
-    ids[#ids + 1] = 'JUSTID' -- the delivery count stays what it was
-    local here = #redis.call('XCLAIM', key, group, me, 0, unpack(ids))
+    request[#request + 1] = 'JUSTID' -- the delivery count stays what it was
+    local here = redis.call(unpack(request))
     taken = taken + #pending
-    claimed = claimed + here
-    if here < #pending then
-      lost = lost + #pending - here
-      redis.call('HINCRBY', ledger, ARGV[index + 2] .. ':lost', #pending - here)
+    claimed = claimed + #here
+    for _, id in ipairs(not_claimed(ids, here)) do
+      gone[#gone + 1] = id
     end
   end
+  count_lost(ledger, watch, ARGV[index + 1], key, gone)
+  lost = lost + #gone
 end
 return {'OK', claimed, lost}
