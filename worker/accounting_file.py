@@ -11,6 +11,8 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from worker.errors import DiskTrouble
 from worker.records import FileState
@@ -194,8 +196,18 @@ class AccountingFile:
             raise DiskTrouble(f"{self.path}: cut: {error.strerror}") from error
 
     def close(self) -> None:
-        """Close, and with it give up the lock."""
-        os.close(self._descriptor)
+        """Close, and with it give up the lock; done more than once, it does nothing more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _open_existing(path: Path) -> int:

@@ -42,7 +42,8 @@ def scan(directory: Directory, files: Files, fence: Fence) -> int:
             path = location.path / name
             file = None if files.holds(name) else AccountingFile.adopt_orphan(path)
             if file is not None:
-                _settle(directory, files, fence, event_type, file)
+                with file:  # whatever fails: the lock that is kept would keep it from everybody
+                    _settle(directory, files, fence, event_type, file)
                 done += 1
     return done
 

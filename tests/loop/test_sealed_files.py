@@ -1,16 +1,20 @@
 """Names and sealed files: no name comes twice, and nothing changes what is sealed, whatever the server forgot."""
 
+import errno
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from schemas.events import TYPES
 from tests.loop.conftest import Lab
-from tests.loop.test_crashes_and_lost_replies import Killed
+from tests.loop.test_crashes_and_lost_replies import Killed, fail_once
 from tests.support.files import check_manifest, sealed_files
 from tests.support.workers import drain, settings
 from worker import archive, records
+from worker.loop import RECOVERABLE
 from worker.records import Record
+from worker.stream.script import Script
 
 
 def rotate_and_die(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Record:
@@ -58,6 +62,28 @@ def test_a_move_to_the_archive_that_was_interrupted_is_finished_by_another_worke
     assert file.parent.name == "archive"
     check_manifest(file)
     assert b".tsv" not in lab.client.hget(lab.keys.records, f"worker-1 {other._directory.id}")
+
+
+@pytest.mark.parametrize("fault", ["server", "disk"])
+def test_an_orphan_that_could_not_be_sealed_at_first_is_sealed_with_the_next_look(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    lab.die(worker)
+    other = lab.worker(settings(lab.path, name="worker-2"))
+    lab.clock.now += 60
+    if fault == "server":
+        lab.wire.lose_reply_of = Script("seize").sha
+    else:
+        fail_once(monkeypatch, archive, "write_durably", OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(RECOVERABLE) as trouble:
+        other.step()
+    assert other.recover(trouble.value)
+    lab.clock.now += 60
+    other.step()
+    assert [check_manifest(file).reason for name in TYPES for file in sealed_files(lab.path, name)] == ["orphan"] * 3
 
 
 def test_trap_16_the_name_of_an_unlinked_file_is_never_given_out_again(lab: Lab) -> None:
