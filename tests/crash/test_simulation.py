@@ -78,7 +78,7 @@ def test_a_claim_that_arrives_late_takes_nothing_from_who_took_it_over(two: Simu
 
 def test_trap_10_a_file_that_has_just_got_its_name_is_not_taken_for_an_orphan(two: Simulation) -> None:
     two.publish(9)
-    two.step_to(0, "link .a.new")  # rotated: the file is made
+    two.step_to(0, "link .a.new ")  # rotated: the file is made
     two.step(0, 1)
     two.lapse(1)
     two.step(1, 300)  # looks around
