@@ -26,6 +26,7 @@ from worker.janitor.expire import expire
 from worker.manifest import Uploaded, manifest_path
 from worker.replay.span import Span
 from worker.settings import Compression, Format, Settings
+from worker.stream.dead_letters import dead_letters
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import connector
 
@@ -277,6 +278,30 @@ def test_dead_letters_are_not_missing_even_where_these_columns_could_show_them(
         publisher.publish({"bounce": [make_event("bounce", 9)]})
         work(other, valkey.url, 1, stop=False)
         deep(other, valkey.url)
+
+
+@pytest.mark.parametrize("act", ["retry", "drop"])
+def test_events_of_letters_that_were_retried_or_dropped_are_missing_nowhere_though_they_can_be_read(
+    client: Any, configured: Settings, publisher: Publisher, valkey: RealValkey, act: str
+) -> None:
+    publisher.publish({"bounce": [make_event("bounce", number) for number in range(3)]})
+    work(configured, valkey.url, 0)
+    stream = KEYS.streams["bounce"]
+    [[_, [(entry_id, _)]]] = client.xreadgroup(GROUP, "worker-1", {stream: ">"})
+    client.xclaim(stream, GROUP, "worker-1", 0, [entry_id], retrycount=8, justid=True)  # it killed its readers
+    publisher.publish_some(30)
+    work(configured, valkey.url, 30)
+    assert deep(configured, valkey.url).findings == []
+    with dead_letters(connector(configured.stream, valkey.url), PARTITION, change=True) as dead:
+        [letter] = dead.letters(dead.last_id())
+        dead.retry(letter) if act == "retry" else dead.drop(letter.id)
+    assert deep(configured, valkey.url).findings == []
+    work(configured, valkey.url, 3 * (act == "retry"))
+    assert deep(configured, valkey.url).findings == []
+    for file in sealed_files(configured.directory.path, "bounce"):
+        file.chmod(0o640)
+        rewrite(file, lambda lines: lines[:1])
+    assert len(rows(deep(configured, valkey.url))) == 10 + 3 * (act == "retry")
 
 
 @pytest.mark.parametrize("layout", [(Format.CSV, ";"), (Format.JSONL, "\t"), (Format.ORIGINAL, "\t")])

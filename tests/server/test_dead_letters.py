@@ -27,6 +27,7 @@ from worker.stream.dead_letters import Outcome, dead_letters
 from worker.stream.inspection import inspect
 from worker.stream.keys import Keys
 from worker.stream.link import Connector, RedisConnection, connector
+from worker.stream.script import Script
 
 KEYS = Keys.of(PARTITION)
 ACL = Path(__file__).resolve().parents[2] / "config" / "valkey.acl"
@@ -204,9 +205,47 @@ def test_a_retry_or_drop_whose_reply_was_lost_is_not_done_twice(client: Any, con
     check_balance(client, connect)
 
 
-def exhaust_ids(client: Any) -> None:
+def notes(client: Any) -> list[tuple[bytes, bytes, bytes]]:
+    """Return what is noted of letters that left: type, entry and index."""
+    found = [fields for _, fields in client.xrange(KEYS.settled) if b"type" in fields]
+    return [(fields[b"type"], fields[b"id"], fields[b"index"]) for fields in found]
+
+
+def test_a_letter_that_leaves_is_noted_once_with_the_event_that_it_was(client: Any, connect: Connector) -> None:
+    first, second = set_aside(client), set_aside(client, "deferred", index=-1)
+    forged: list[dict[str, object]] = [
+        {"id": "5-1", "index": "x"}, {"id": "5", "index": 1}, {"id": "9" * 30_000 + "-1", "index": 1}, {},
+    ]  # fmt: skip
+    strange = [client.xadd(KEYS.dead, {"type": "bounce", "bytes": GOOD} | fields).decode() for fields in forged]
+    assert notes(client) == []
+    with dead_letters(connect, PARTITION, change=True) as dead:
+        assert [dead.retry(dead.get(first)), dead.drop(first)] == [Outcome.DONE, Outcome.GONE]
+        assert [dead.drop(second), dead.drop(second)] == [Outcome.DONE, Outcome.GONE]
+        for letter_id in strange:
+            assert dead.drop(letter_id) is Outcome.DONE
+    assert notes(client) == [(b"bounce", b"5-1", b"0"), (b"deferred", b"5-1", b"-1")]
+
+
+def test_no_more_notes_stand_than_there_may_be(client: Any, connect: Connector) -> None:
+    sha = client.script_load(Script("dead_drop").source)
+    for _ in range(450):
+        client.evalsha(sha, 3, KEYS.ledger, KEYS.dead, KEYS.settled, set_aside(client), 150, *TYPES)
+    assert 150 <= len(notes(client)) <= 250  # whole nodes of the stream go
+
+
+@pytest.mark.parametrize("act", ["retry", "drop"])
+def test_a_note_that_cannot_be_written_keeps_no_letter(client: Any, connect: Connector, act: str) -> None:
+    letter_id = set_aside(client)
+    exhaust_ids(client, KEYS.settled)
+    with dead_letters(connect, PARTITION, change=True) as dead:
+        assert (dead.retry(dead.get(letter_id)) if act == "retry" else dead.drop(letter_id)) is Outcome.DONE
+    assert (client.xlen(KEYS.dead), notes(client)) == (0, [])
+    check_balance(client, connect)
+
+
+def exhaust_ids(client: Any, key: str = KEYS.streams["bounce"]) -> None:
     last = f"{2**64 - 1}-{2**64 - 1}"
-    client.xadd(KEYS.streams["bounce"], {"a": 1}, id=last)
+    client.xadd(key, {"a": 1}, id=last)
 
 
 @pytest.mark.parametrize(
@@ -217,6 +256,7 @@ def exhaust_ids(client: Any) -> None:
         lambda client: client.hset(KEYS.ledger, "bounce:retried", 2**63 - 1),
         lambda client: (client.delete(KEYS.streams["bounce"]), client.set(KEYS.streams["bounce"], "x")),
         lambda client: (client.delete(KEYS.ledger), client.set(KEYS.ledger, "x")),
+        lambda client: (client.delete(KEYS.settled), client.set(KEYS.settled, "x")),
         exhaust_ids,
     ],
 )

@@ -230,6 +230,27 @@ def test_dead_letters_stay(client: Any, connect: Connector, writer: Writer) -> N
     assert ids(client, KEYS.dead) == ["1-1"]
 
 
+def test_notes_on_dead_letters_go_with_the_entries_that_they_can_be_on(
+    client: Any, connect: Connector, writer: Writer
+) -> None:
+    ages = [int(entry_id.partition("-")[0]) for entry_id in [*writer.add(9, 1), *writer.add(6, 1, "bounce")]]
+    client.delete(KEYS.settled)
+    for number, age in enumerate([age + later for age in ages for later in (-10, 10)]):
+        client.xadd(KEYS.settled, {"type": "bounce", "id": "1-1", "index": number}, id=f"{age}-{number}")
+
+    def left() -> list[bytes]:
+        return [fields[b"index"] for _, fields in client.xrange(KEYS.settled)]
+
+    trim(connect, PARTITION, WEEK)
+    assert left() == [b"1", b"2", b"3"]
+    acknowledge(client, DELIVERED, 1)
+    trim(connect, PARTITION, WEEK)
+    assert left() == [b"3"]
+    acknowledge(client, BOUNCE, 1)
+    trim(connect, PARTITION, Limits(days=5, bytes=0))
+    assert left() == []
+
+
 def test_a_full_server_is_trimmed(client: Any, connect: Connector, writer: Writer) -> None:
     writer.add(9, entries=10)
     acknowledge(client, DELIVERED, 10)
@@ -237,7 +258,7 @@ def test_a_full_server_is_trimmed(client: Any, connect: Connector, writer: Write
     assert trim(connect, PARTITION, WEEK).entries == 10
 
 
-@pytest.mark.parametrize("broken", ["watch", "ledger", "counter"])
+@pytest.mark.parametrize("broken", ["watch", "ledger", "settled", "counter"])
 def test_what_cannot_be_written_stops_the_trimming_before_it_begins(
     client: Any, connect: Connector, writer: Writer, broken: str
 ) -> None:
@@ -246,7 +267,7 @@ def test_what_cannot_be_written_stops_the_trimming_before_it_begins(
     if broken == "counter":
         client.hset(KEYS.ledger, "bounce:trimmed", "1.5")
     else:
-        key = KEYS.watch if broken == "watch" else KEYS.ledger
+        key = {"watch": KEYS.watch, "ledger": KEYS.ledger, "settled": KEYS.settled}[broken]
         client.delete(key)
         client.set(key, "somebody else's")
     with pytest.raises(StreamUnavailable, match="WRONG"):

@@ -199,6 +199,7 @@ def test_setting_up_twice_changes_nothing(client: Any, make_stream: MakeStream) 
     make_stream()
     assert {key: client.dump(key) for key in client.keys("*")} == before
     names = {KEYS.dead, KEYS.producers, KEYS.epoch, KEYS.owners, KEYS.records, KEYS.ledger, KEYS.wanted, KEYS.watch}
+    names.add(KEYS.settled)
     assert {key.decode() for key in before} == names | set(KEYS.streams.values())
 
 

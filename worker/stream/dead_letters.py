@@ -12,6 +12,9 @@ either every event of its array or, where that is no array of events, the one le
 entry of several events that became a letter has been published as that many, and `dead` counts it so: the letter
 holds the number in a field `n`, and `retried` and `dropped` count it so too.
 
+A letter that leaves is noted in the stream `…:settled`, since the entry that its event first stood in still stands: an
+audit has to know that no file has rows of it. Retention trims the notes with the entries.
+
 Each letter is moved by one script that does nothing where the letter is gone. So a command whose reply was lost can be
 given again. What somebody else added by hand may hold anything; letters of no known type can only be dropped.
 """
@@ -31,6 +34,7 @@ from worker.stream.link import Connector, Link
 from worker.stream.script import Script
 
 _PAGE = 50  # letters can be large
+_NOTES = 1_000_000  # on letters that left, about: some 40 MB
 WHOLE_ENTRY = -1  # the index of a letter that is no single event
 
 _retry, _drop = Script("dead_retry"), Script("dead_drop")
@@ -114,12 +118,16 @@ class DeadLetters:
         """Put a letter back into its stream, unless it is gone."""
         if not letter.is_ours:
             return Outcome.REFUSED
-        keys = (self._keys.ledger, self._keys.dead, self._keys.streams[letter.type])
-        return self._run(_retry, keys, letter.type, letter.id, letter.event_count)
+        stream = self._keys.streams[letter.type]
+        return self._run(_retry, (*self._keys_of_letters, stream), letter.type, letter.id, letter.event_count, _NOTES)
 
     def drop(self, letter_id: str) -> Outcome:
         """Remove a letter for good, unless it is gone."""
-        return self._run(_drop, (self._keys.ledger, self._keys.dead), letter_id, *TYPES)
+        return self._run(_drop, self._keys_of_letters, letter_id, _NOTES, *TYPES)
+
+    @property
+    def _keys_of_letters(self) -> tuple[str, ...]:
+        return self._keys.ledger, self._keys.dead, self._keys.settled
 
     def _run(self, script: Script, keys: tuple[str, ...], *arguments: object) -> Outcome:
         reply = self._link.call("EVALSHA", script.sha, len(keys), *keys, *arguments)

@@ -29,13 +29,17 @@ class Keys(NamedTuple):
     wanted: str
     nodes: str  # the plugins' notes on their producers, for people
     watch: str  # what the workers' chores remember from one look at the streams to the next
+    settled: str  # a stream: which dead letters were retried or dropped, for the audit
     lease_prefix: str
 
     @classmethod
     def of(cls, partition: str) -> "Keys":
         """Return the keys with this hash tag (without braces)."""
         base = f"{{{partition}}}"
-        names = ("dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "nodes", "watch", "lease:")
+        names = (
+            "dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "nodes", "watch", "settled",
+            "lease:",
+        )  # fmt: skip
         return cls({name: f"{base}:{name}" for name in TYPES}, *(f"{base}:{name}" for name in names))
 
     def lease(self, consumer: str) -> str:

@@ -1,7 +1,8 @@
 """Retention of the streams: trimmed by age and by memory, never what some group has not acknowledged (section 7).
 
 Nobody trims with MAXLEN: that drops what was not read. The server's hash `…:watch` keeps what the trimming has done:
-`<type>:trimmed_below` (everything below this id was trimmed here) and `blocked` (who holds up what is due).
+`<type>:trimmed_below` (everything below this id was trimmed here) and `blocked` (who holds up what is due). Notes
+on dead letters that were retried or dropped go with the entries that they are on.
 """
 
 import msgspec
@@ -68,7 +69,7 @@ def trim(connect: Connector, partition: str, limits: Limits) -> Trimmed:
 
 def _trim_once(link: Link, keys: Keys, limits: Limits) -> tuple[int, bytes]:
     count, blocked = link.call(
-        "EVALSHA", _trim.sha, 2 + len(TYPES), keys.ledger, keys.watch, *keys.streams.values(),
+        "EVALSHA", _trim.sha, 3 + len(TYPES), keys.ledger, keys.watch, keys.settled, *keys.streams.values(),
         GROUP, limits.days * _DAY_MS, limits.bytes, _ENTRIES, *TYPES,
     )  # fmt: skip
     return count, blocked

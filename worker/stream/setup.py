@@ -32,9 +32,16 @@ def set_up(link: Link, keys: Keys, wanted: Sequence[str]) -> None:
     for header in (PLACEHOLDER, *wanted):
         if not link.call("SISMEMBER", keys.wanted, header):
             link.call("SADD", keys.wanted, header)
+    _create_streams(link, keys)
+
+
+def _create_streams(link: Link, keys: Keys) -> None:
+    """Create the streams, and the group of those that are read by it."""
     if not link.call("EXISTS", keys.dead):
         _create(link, keys.dead, "$")  # the only command that makes an empty stream
         link.call("XGROUP", "DESTROY", keys.dead, GROUP)
+    if not link.call("EXISTS", keys.settled):
+        link.call("XADD", keys.settled, "*", PLACEHOLDER, "")
     for event_type in TYPES:
         _create_group(link, keys, event_type)
 

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from schemas.events import TYPES
 from worker import records
+from worker.decode import RawEntry
 from worker.errors import StreamUnavailable
 from worker.records import Record
 from worker.stream.keys import GROUP, Keys
@@ -22,7 +23,7 @@ from worker.stream.link import Connector, Link
 from worker.stream.ranges import Edge, number_of
 from worker.stream.script import Script
 
-_PAGE = 50  # letters can be large
+_PAGE, _NOTES = 50, 5_000  # letters at once, which can be large, and notes on such as left
 _IDS = 1_000  # of pending entries at once
 _TRIES = 20
 _READ_BYTES = 32_000_000  # of entries that one script may read: some 20 ms of the server's time
@@ -65,11 +66,15 @@ class StreamState(Struct, frozen=True, kw_only=True):
         return max(0, self.first_unread.at - self.first_unread.n - self.delivered.at)
 
 
+#: By entry: which events of it; -1: the whole entry.
+Indexes = dict[bytes, set[int]]
+
+
 class Letters(Struct):
     """The dead letters of a type that stand in their stream."""
 
     events: int = 0  # by each letter's own `n`
-    indexes: dict[bytes, set[int]] = field(default_factory=dict)  # by entry: which events of it; -1: the whole entry
+    indexes: Indexes = field(default_factory=dict)
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -79,6 +84,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     records: Mapping[tuple[str, str], Record]  # by consumer and directory id
     letters: Mapping[str, Letters]  # by type
     streams: Mapping[str, StreamState]
+    last_note: bytes  # id of the last note on a dead letter that left
 
     def records_of(self, directory_id: str) -> list[Record]:
         """Return the commit records of a directory."""
@@ -96,7 +102,7 @@ class Snapshots:
     def take(self) -> Snapshot:
         """Return the partition as it stands now. Raises StreamUnavailable."""
         for _ in range(_TRIES):
-            ledger, stored, last_letter, *facts = self._take()
+            ledger, stored, last_letter, last_note, *facts = self._take()
             counters = _counters(ledger)
             streams = {name: self._stream(name, each) for name, each in zip(TYPES, facts, strict=True)}
             letters = self._letters(last_letter)
@@ -106,11 +112,20 @@ class Snapshots:
                     records=dict(_records(stored)),
                     letters=letters,
                     streams={name: stream for name, stream in streams.items() if stream},
+                    last_note=last_note,
                 )
         raise StreamUnavailable("dead letters and pending entries leave faster than they can be read: audit later")
 
+    def settled(self, snapshot: Snapshot) -> Mapping[str, Indexes]:
+        """Return, by type, the events whose dead letters had been retried or dropped at a snapshot's moment."""
+        found: dict[str, Indexes] = {name: {} for name in TYPES}
+        for note in self._all(self._keys.settled, snapshot.last_note, _NOTES):
+            _add_to(found, note)
+        return found
+
     def _take(self) -> Any:  # noqa: ANN401 - a reply
-        keys = (self._keys.ledger, self._keys.records, self._keys.dead, *self._keys.streams.values())
+        of_letters = (self._keys.dead, self._keys.settled)
+        keys = (self._keys.ledger, self._keys.records, *of_letters, *self._keys.streams.values())
         return self._link.call("EVALSHA", _snapshot.sha, len(keys), *keys, GROUP, self._read_bytes)
 
     def _stream(self, event_type: str, facts: Sequence[Any]) -> StreamState | None:
@@ -145,16 +160,18 @@ class Snapshots:
     def _letters(self, last: bytes) -> dict[str, Letters]:
         """Return the dead letters up to one, by type; what somebody added under another type is none of ours."""
         found = {name: Letters() for name in TYPES}
-        start = "-"
-        while last and (page := self._link.call("XRANGE", self._keys.dead, start, last, "COUNT", _PAGE)):
-            for letter in page:
-                fields = dict(zip(letter[1][::2], letter[1][1::2], strict=False))
-                of_type = found.get(fields.get(b"type", b"").decode("utf-8", "replace"))
-                if of_type:
-                    of_type.events += number_of(letter, b"n") or 1
-                    of_type.indexes.setdefault(fields.get(b"id", b""), set()).add(_index(fields.get(b"index", b"")))
-            start = f"({page[-1][0].decode()}"
+        indexes = {name: letters.indexes for name, letters in found.items()}
+        for letter in self._all(self._keys.dead, last, _PAGE):
+            if event_type := _add_to(indexes, letter):
+                found[event_type].events += number_of(letter, b"n") or 1
         return found
+
+    def _all(self, key: str, last: bytes, page_entries: int) -> Iterator[RawEntry]:
+        """Yield the entries of a stream up to one."""
+        start = "-"
+        while last and (page := self._link.call("XRANGE", key, start, last, "COUNT", page_entries)):
+            yield from page
+            start = f"({page[-1][0].decode()}"
 
     def _left(self) -> list[int]:
         return [int(value or 0) for value in self._link.call("HMGET", self._keys.ledger, *_left_names())]
@@ -179,6 +196,16 @@ def snapshots(connect: Connector, partition: str, read_bytes: int = _READ_BYTES)
 def _left_names() -> list[str]:
     """Return the counters that grow when a dead letter leaves its stream."""
     return [f"{event_type}:{counter}" for event_type in TYPES for counter in ("retried", "dropped")]
+
+
+def _add_to(indexes: Mapping[str, Indexes], letter: RawEntry) -> str | None:
+    """Add the event that a dead letter, or a note on one, is of; returns the type, None where it is none of ours."""
+    fields = dict(zip((letter[1] or ())[::2], (letter[1] or ())[1::2], strict=False))
+    event_type = fields.get(b"type", b"").decode("utf-8", "replace")
+    if event_type not in indexes:
+        return None
+    indexes[event_type].setdefault(fields.get(b"id", b""), set()).add(_index(fields.get(b"index", b"")))
+    return event_type
 
 
 def _index(value: bytes) -> int:

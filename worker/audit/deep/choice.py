@@ -1,6 +1,6 @@
 """What a deep audit of one type looks at: the files, the events, and what of them cannot be seen. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from worker.manifest import Manifest
 from worker.records import id_order
 from worker.replay.span import Span
 from worker.settings import RowSettings
-from worker.stream.snapshot import Snapshot
+from worker.stream.snapshot import Indexes, Snapshot
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -37,8 +37,17 @@ class Choice(Struct, frozen=True, kw_only=True):
         return Span(min((each.start for each in spans), key=id_order), max((each.end for each in spans), key=id_order))
 
 
-def choose(event_type: str, span: Span, rows: RowSettings, snapshot: Snapshot, views: Sequence[View]) -> Choice:
+class Moment(Struct, frozen=True, kw_only=True):
+    """What there was at the moment of the audit."""
+
+    snapshot: Snapshot
+    settled: Mapping[str, Indexes]  # by type: events whose dead letters had left
+    views: Sequence[View]
+
+
+def choose(event_type: str, span: Span, rows: RowSettings, moment: Moment) -> Choice:
     """Return what to look at. Raises NotAudited where the files have several layouts."""
+    snapshot, views = moment.snapshot, moment.views
     of_type = [view.files[event_type] for view in views]
     files = [(each, stored) for each in of_type for stored in _within(each, span)]
     expired = [manifest for each in of_type for manifest in each.expired if _may_hold(manifest, span)]
@@ -47,7 +56,9 @@ def choose(event_type: str, span: Span, rows: RowSettings, snapshot: Snapshot, v
     layout = one_layout(event_type, (stored for _, stored in files), rows)
     stream = snapshot.streams[event_type]
     pending = frozenset(each.id.encode() for each in stream.pending)
-    written = Written(stream.last_delivered, pending, snapshot.letters[event_type].indexes)
+    written = Written(
+        stream.last_delivered, pending, _both(snapshot.letters[event_type].indexes, moment.settled[event_type])
+    )
     unseen = [ids_of(manifest) for manifest in expired]
     return Choice(
         type=event_type,
@@ -59,6 +70,11 @@ def choose(event_type: str, span: Span, rows: RowSettings, snapshot: Snapshot, v
         sides=Sides(span, written, unseen, is_elsewhere=rows_elsewhere > 0),
         expected=Span(span.start, min(span.end, stream.last_delivered, key=id_order)),
     )
+
+
+def _both(letters: Indexes, settled: Indexes) -> Indexes:
+    """Return the events of dead letters that stand, and of those that left: no file has rows of them."""
+    return {entry_id: letters.get(entry_id, set()) | settled.get(entry_id, set()) for entry_id in letters | settled}
 
 
 def ids_of(file: Stored | Manifest) -> Span:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from worker.audit.deep.choice import choose
+from worker.audit.deep.choice import Moment, choose
 from worker.audit.deep.files import Expired
 from worker.audit.deep.job import TypeAudit
 from worker.audit.deep.report import TypeReport
@@ -50,8 +50,9 @@ def deep_audit(
     for _ in range(_TRIES):
         with snapshots(connect, partition) as taken:
             counts, snapshot, views = audit(taken, shelves(), question.known_lost)
+            moment = Moment(snapshot=snapshot, settled=taken.settled(snapshot), views=views)
         with ranges(connect, partition) as streams:
-            chosen = (choose(name, question.span, question.rows, snapshot, views) for name in question.types)
+            chosen = (choose(name, question.span, question.rows, moment) for name in question.types)
             jobs = [TypeAudit(choice, streams) for choice in chosen]
             try:
                 _run(jobs, watch)

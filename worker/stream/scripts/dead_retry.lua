@@ -1,14 +1,16 @@
 -- Put a dead letter back into its stream, as a new entry; the letter is gone then.
 --
--- KEYS: ledger, dead, the stream of the letter's type
--- ARGV: type, id of the letter, number of events that the new entry will be counted as
+-- KEYS: ledger, dead, settled, the stream of the letter's type
+-- ARGV: type, id of the letter, number of events that the new entry will be counted as, notes that `settled` may hold
 -- Returns OK, or GONE where the letter is not there (any more): nothing is done, so a second run adds nothing.
+--
+-- The note says which event of which entry is wanted in no file, since it is in the new one; as in dead_drop.lua.
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory. XADD comes next: should the
 -- stream take no more ids, the letter and every counter are as they were.
 
-local kind, id, events = ARGV[1], ARGV[2], ARGV[3]
-local ledger, dead, stream = KEYS[1], KEYS[2], KEYS[3]
+local kind, id, events, notes = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local ledger, dead, settled, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
 local function check_type(key, wanted)
   local found = redis.call('TYPE', key)['ok']
@@ -24,6 +26,7 @@ end
 
 check_type(ledger, 'hash')
 check_type(dead, 'stream')
+check_type(settled, 'stream')
 check_type(stream, 'stream')
 for _, counter in ipairs({':published', ':retried'}) do
   local value = redis.call('HGET', ledger, kind .. counter)
@@ -41,7 +44,7 @@ for index = 1, #found[2], 2 do
   letter[found[2][index]] = found[2][index + 1]
 end
 local position = tonumber(letter['index'] or '')
-if letter['type'] ~= kind or not position or not letter['bytes'] or not is_count(events) then
+if letter['type'] ~= kind or not position or not letter['bytes'] or not is_count(events) or not is_count(notes) then
   return redis.error_reply('WRONGVALUE ' .. id .. ' in ' .. dead .. ' is not a dead letter of ' .. kind)
 end
 local counted = letter['n'] and is_count(letter['n']) and letter['n'] or '1'
@@ -53,4 +56,8 @@ redis.call('XADD', stream, '*', 'events', bytes, 'n', events, 'at', string.forma
 redis.call('HINCRBY', ledger, kind .. ':published', events)
 redis.call('HINCRBY', ledger, kind .. ':retried', counted)
 redis.call('XDEL', dead, id)
+local entry, index = letter['id'] or '', letter['index']
+if #entry <= 41 and string.find(entry, '^%d+%-%d+$') and #index <= 9 and string.find(index, '^%-?%d+$') then
+  redis.pcall('XADD', settled, 'MAXLEN', '~', notes, '*', 'type', kind, 'id', entry, 'index', index)
+end
 return 'OK'

@@ -1,9 +1,10 @@
 -- What an audit compares, of one partition and of one moment (docs/audit.md). Reads only.
 --
--- KEYS: ledger, records, dead, then one stream per type
+-- KEYS: ledger, records, dead, settled, then one stream per type
 -- ARGV: group, bytes of entries that may be read
--- Returns {ledger, records, last dead letter ('': none), then for each stream {last delivered id, pending, delivered,
---          first unread, last unread, events counted one by one (false: not needed, or too many)}}
+-- Returns {ledger, records, last dead letter ('': none), last note in `settled` (likewise), then for each stream
+--          {last delivered id, pending, delivered, first unread, last unread, events counted one by one (false: not
+--          needed, or too many)}}
 --         pending is a list of {id, n}, with n = -1 where the entry is gone, -2 where it was not read, since the bytes
 --         were used up; the others are entries as {id, n, at}, or false. Entries that were added by hand count as
 --         foreign once they are worked on: 0 as n, and passed over.
@@ -122,9 +123,11 @@ local function delivered_entry(key, id)
 end
 
 local reply = {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}
-local letter = redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]
-reply[3] = letter and letter[1] or ''
-for index = 4, #KEYS do
+for index = 3, 4 do
+  local last = redis.call('XREVRANGE', KEYS[index], '+', '-', 'COUNT', 1)[1]
+  reply[index] = last and last[1] or ''
+end
+for index = 5, #KEYS do
   local key = KEYS[index]
   local id, lag, is_read = last_delivered(key)
   local first = nearest('XRANGE', key, '(' .. id, '+')
@@ -138,7 +141,7 @@ for index = 4, #KEYS do
     first and not lag and count_unread(key, id),
   }
 end
-for index = 4, #KEYS do -- last, since what is left over of these can be read later
+for index = 5, #KEYS do -- last, since what is left over of these can be read later
   reply[index][2] = reply[index][2] and pending_entries(KEYS[index]) or {}
 end
 return reply

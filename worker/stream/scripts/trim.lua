@@ -1,6 +1,6 @@
 -- Trim the streams of a partition: what is older than the retention, and sooner while they hold too much memory.
 --
--- KEYS: ledger, watch, then one stream per type
+-- KEYS: ledger, watch, settled, then one stream per type
 -- ARGV: group of the workers, retention in ms (0: for ever), bytes that the streams may have together (0: any number),
 --       entries of a stream that one call may trim, then the type of each stream
 -- Returns {entries trimmed, blocked}, the latter as JSON: objects of type, group, why (age or memory), since (the id of
@@ -10,10 +10,13 @@
 -- somebody removed it: it will be made again, so everything stays. Whole nodes of a stream go first (~, which LIMIT can
 -- bound); what is left of a node is less than one, and goes by age only: no memory would come free.
 --
+-- `settled` has notes on dead letters that left. One that is older than the first entry of every stream is on an entry
+-- that is gone.
+--
 -- Types and counters are checked before the first write, and HDEL and XTRIM are allowed at maxmemory.
 
 local group, retention, most, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local ledger, watch = KEYS[1], KEYS[2]
+local ledger, watch, settled = KEYS[1], KEYS[2], KEYS[3]
 
 local function check_type(key, wanted)
   local found = redis.call('TYPE', key)['ok']
@@ -79,10 +82,11 @@ end
 
 check_type(ledger, 'hash')
 check_type(watch, 'hash')
+check_type(settled, 'stream')
 local streams = {}
-for index = 3, #KEYS do
+for index = 4, #KEYS do
   check_type(KEYS[index], 'stream')
-  local kind = ARGV[index + 2]
+  local kind = ARGV[index + 1]
   local counter = redis.call('HGET', ledger, kind .. ':trimmed')
   if counter and not (#counter <= 15 and string.find(counter, '^%d+$')) then
     return redis.error_reply('WRONGVALUE ' .. kind .. ':trimmed in ' .. ledger .. ' is not a count')
@@ -99,9 +103,9 @@ if not (retention and most and limit) then
   return redis.error_reply('WRONGVALUE retention, bytes and entries must be numbers')
 end
 local time = redis.call('TIME')
-local cutoff = '0-0'
+local now, cutoff = tonumber(time[1]) * 1000 + math.floor(time[2] / 1000), '0-0'
 if retention > 0 then
-  cutoff = string.format('%.0f-0', math.max(0, tonumber(time[1]) * 1000 + math.floor(time[2] / 1000) - retention))
+  cutoff = string.format('%.0f-0', math.max(0, now - retention))
 end
 
 redis.call('HDEL', watch, '') -- allowed at maxmemory, and after it so is the rest
@@ -115,6 +119,12 @@ local function trimmed_below(stream, id, count)
     trimmed = trimmed + count
   end
   return count
+end
+
+-- What is due goes whole nodes first, as far as one call may; then what is left of a node.
+local function trim_below(key, id)
+  local count = redis.call('XTRIM', key, 'MINID', '~', id, 'LIMIT', limit)
+  return count > 0 and count or redis.call('XTRIM', key, 'MINID', id)
 end
 
 local function hold_back(stream, name, why, to)
@@ -131,11 +141,7 @@ end
 -- By age
 for _, stream in ipairs(retention > 0 and streams or {}) do
   local below = is_before(stream.floor, cutoff) and stream.floor or cutoff
-  local count = redis.call('XTRIM', stream.key, 'MINID', '~', below, 'LIMIT', limit)
-  if count == 0 then
-    count = redis.call('XTRIM', stream.key, 'MINID', below)
-  end
-  trimmed_below(stream, below, count)
+  trimmed_below(stream, below, trim_below(stream.key, below))
   for name, floor in pairs(stream.floors) do
     if is_before(floor, cutoff) then
       hold_back(stream, name, 'age', '(' .. cutoff)
@@ -172,6 +178,15 @@ if most > 0 and used > most then
     end
   end
 end
+
+local oldest = string.format('%.0f-0', now)
+for _, stream in ipairs(streams) do
+  local begin = first(stream.key, '-', '+')
+  if begin and is_before(begin[1], oldest) then
+    oldest = begin[1]
+  end
+end
+trim_below(settled, oldest)
 
 local found = #blocked > 0 and cjson.encode(blocked) or '[]'
 redis.call('HSET', watch, 'blocked', found)
