@@ -1,8 +1,8 @@
 """The catalogue of expired files: their manifests, kept for ever in `<location>/.catalogue.jsonl`, one a line.
 
 Written by the directory's janitor alone, under its lock, before an expired file is removed; so whoever reads the
-standing files first and the catalogue afterwards, as `ever_sealed` does, misses none. What survives a crash: every
-line that `append` returned from. A torn last line is closed by the next one and skipped by readers; a file whose
+standing files first and the catalogue afterwards, as `ever_sealed` and `find` do, misses none. What survives a crash:
+every line that `append` returned from. A torn last line is closed by the next one and skipped by readers; a file whose
 removal was interrupted is noted, or still stands, or both.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from worker.accounting_file import sync_directory, write_all
-from worker.inventory import Place, sealed
+from worker.inventory import Place, sealed, sealed_file
 from worker.manifest import BadManifest, Manifest
 
 _NAME = ".catalogue.jsonl"
@@ -50,6 +50,13 @@ def ever_sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[
     standing = {stored.path.name: stored.manifest for stored in sealed(place, bad)}
     yield from (manifest for manifest in standing.values() if manifest is not None)
     yield from (manifest for manifest in expired(place) if manifest.name not in standing)
+
+
+def find(place: Place, name: str) -> Manifest | None:
+    """Return the manifest of a file that was ever sealed, None where none is known. Raises BadManifest."""
+    if stored := sealed_file(place, name):
+        return stored.manifest
+    return next((manifest for manifest in expired(place) if manifest.name == name), None)
 
 
 def append(place: Place, manifests: Sequence[Manifest]) -> None:

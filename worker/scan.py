@@ -3,9 +3,14 @@
 A lock that can be had tells that the writer is dead, since it is held from before a file has a name. First the lock,
 then the record: the other way round, the writer could have committed in between (protocol trap 10). Only names that
 this directory gave out are looked at; anything else, such as the old plugin's files, is foreign and never touched.
+
+A record can outlive its files: who seals one may die before the record drops it. So the records of consumers that are
+gone are looked at as well, and what they name is cleared once it is certain that it is over.
 """
 
 import logging
+import os
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -13,10 +18,12 @@ import msgspec
 from worker import salvage
 from worker.accounting_file import AccountingFile
 from worker.archive import discard
-from worker.directory import Directory
+from worker.catalogue import find
+from worker.directory import Directory, is_at_work
 from worker.files import Files
+from worker.inventory import Place
 from worker.log import event
-from worker.manifest import manifest_path
+from worker.manifest import BadManifest, manifest_path
 from worker.records import Closing, FileState, Record
 from worker.rotation import Reason
 from worker.stream import Seized
@@ -27,6 +34,9 @@ _log = logging.getLogger(__name__)
 class Fence(Protocol):
     """What the scan needs of the stream."""
 
+    def abandoned(self) -> list[tuple[str, Record]]:
+        """Return the records of the directory that name files, of consumers whose lease is gone, and their names."""
+
     def seize(self, event_type: str, name: str) -> Seized | None:
         """Fence the consumer whose record names a file; None where no record does."""
 
@@ -36,6 +46,10 @@ class Fence(Protocol):
 
 def scan(directory: Directory, files: Files, fence: Fence) -> int:
     """Seal, or unlink, what dead workers left in the directory; returns how many files that were."""
+    return _scan_files(directory, files, fence) + _scan_records(directory, files, fence)
+
+
+def _scan_files(directory: Directory, files: Files, fence: Fence) -> int:
     done = 0
     for event_type, location in directory.locations.items():
         for name in location.given_out():
@@ -48,12 +62,71 @@ def scan(directory: Directory, files: Files, fence: Fence) -> int:
     return done
 
 
+def _scan_records(directory: Directory, files: Files, fence: Fence) -> int:
+    """Do the same for files that only a record names any more, and clear from the records what is over.
+
+    They tell where to look: what is cleared was read anew behind the fence, and has not changed since.
+    """
+    done = 0
+    for consumer, record in fence.abandoned():
+        if not is_at_work(directory.path, consumer):  # else its lease ran out: it stalls, or has trouble with the disk
+            done += sum(_end(directory, files, fence, *named) for named in _named(directory, record))
+    return done
+
+
+def _named(directory: Directory, record: Record) -> list[tuple[str, FileState]]:
+    """Return the files that a record names, with their types."""
+    named = [*record.files.items(), *((each.event_type, each.file) for each in record.closing)]
+    return [each for each in named if each[0] in directory.locations]
+
+
+def _end(directory: Directory, files: Files, fence: Fence, event_type: str, state: FileState) -> bool:
+    """Bring a file that a record named to its end; tells whether there was one to seal."""
+    path = directory.locations[event_type].path / state.name
+    file = AccountingFile.adopt_orphan(path)
+    if file is None:
+        if not os.path.lexists(path) and _is_over(directory, event_type, state):
+            _clear(fence, event_type, path)
+        return False
+    with file:
+        if seized := fence.seize(event_type, state.name):
+            _finish(files, fence, event_type, file, seized)
+        return seized is not None
+
+
+def _is_over(directory: Directory, event_type: str, state: FileState) -> bool:
+    """Tell whether a file that is gone from its location was sealed, or unlinked because it had no rows.
+
+    Names are never used twice. A manifest that was written elsewhere, or of fewer rows, tells nothing of this file.
+    """
+    location = directory.locations[event_type]
+    try:
+        manifest = find(Place(event_type, location.path, location.archive), state.name)
+    except BadManifest:
+        return False
+    if manifest is None:
+        return not state.rows
+    return manifest.directory == directory.id and manifest.bytes >= state.length
+
+
+def _clear(fence: Fence, event_type: str, path: Path) -> None:
+    """Clear a file that is over from the record that names it."""
+    seized = fence.seize(event_type, path.name)
+    if seized and fence.forget(seized, _without(seized.record, event_type, path.name)):
+        event(_log, "record.cleared", file=path, consumer=seized.consumer)
+
+
 def _settle(directory: Directory, files: Files, fence: Fence, event_type: str, file: AccountingFile) -> None:
     """Bring one orphan to its end."""
     seized = fence.seize(event_type, file.path.name)
     if seized is None:
         _unnamed(directory, files, event_type, file)
-        return
+    else:
+        _finish(files, fence, event_type, file, seized)
+
+
+def _finish(files: Files, fence: Fence, event_type: str, file: AccountingFile, seized: Seized) -> None:
+    """Bring a file that a seized record names to its end, and clear it from the record."""
     closing = _closing(seized.record, event_type, file.path.name)
     event(_log, "file.orphan", file=file.path, consumer=seized.consumer, rows=closing.file.rows)
     if closing.file.inode != file.state.inode:
@@ -62,7 +135,7 @@ def _settle(directory: Directory, files: Files, fence: Fence, event_type: str, f
     else:
         file.state = closing.file
         files.finish_orphan(closing, file)
-    fence.forget(seized, _without(seized.record, event_type, closing))
+    fence.forget(seized, _without(seized.record, event_type, file.path.name))
 
 
 def _closing(record: Record, event_type: str, name: str) -> Closing:
@@ -73,12 +146,10 @@ def _closing(record: Record, event_type: str, name: str) -> Closing:
     return Closing(event_type=event_type, reason=Reason.ORPHAN, file=record.files[event_type])
 
 
-def _without(record: Record, event_type: str, closing: Closing) -> Record:
+def _without(record: Record, event_type: str, name: str) -> Record:
     """Return a record that does not name the file; the batch counter stays."""
-    files = {
-        name: state for name, state in record.files.items() if (name, state.name) != (event_type, closing.file.name)
-    }
-    rest = [each for each in record.closing if each.file.name != closing.file.name or each.event_type != event_type]
+    files = {kind: state for kind, state in record.files.items() if (kind, state.name) != (event_type, name)}
+    rest = [each for each in record.closing if (each.event_type, each.file.name) != (event_type, name)]
     return msgspec.structs.replace(record, files=files, closing=rest)
 
 

@@ -190,8 +190,8 @@ BREAKAGES = (
         "12", "two processes can have one name in one directory",
         (
             Edit(
-                _DIRECTORY, "            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-                "            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+                _DIRECTORY, "                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+                "                fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
             ),
         ),
         Search(1, 60),
@@ -333,6 +333,11 @@ BREAKAGES = (
         "36", "a file is cleared from a record that has changed",
         (Edit("worker/stream/scripts/forget.lua", "~= ARGV[3] then", "== '' then"),),
         f"{_FLEET}::test_trap_36_forgetting_a_file_spares_the_record_of_a_consumer_that_is_back",
+    ),
+    Breakage(
+        "step 16", "what is over is not cleared from the records of the dead",
+        (Edit(_SCAN, " + _scan_records(directory, files, fence)\n", "\n"),),
+        Search(1, 60),
     ),
     Breakage(
         "step 10", "a sealed file is cut where the server forgot its rows",

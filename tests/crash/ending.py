@@ -10,14 +10,32 @@ from schemas.events import TYPES
 from tests.crash.simulation import LOOK_SECONDS, Simulation
 from tests.support.events import recipients_of
 from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
+from worker.stream.retirement import RETIRED
 
 
-def finish(simulation: Simulation) -> None:
-    """Let late requests arrive and the living work on and stop; then start again those that had died."""
+def finish(simulation: Simulation, gone: int | None = None) -> None:
+    """Let late requests arrive and the living work on and stop; then start again those that had died.
+
+    The worker of the slot `gone` dies and never comes back: others of its directory end what it leaves.
+    """
+    if gone is not None:
+        simulation.kill(gone)
     while simulation.wire.late:
         simulation.wire.deliver(0)
     for process in simulation.processes.values():
         process.fault = None
+    _let_drain(simulation)
+    living = list(simulation.processes)
+    for number in living:
+        simulation.stop(number)
+    _run_out(simulation, range(len(simulation.slots)))
+    for number in set(range(len(simulation.slots))) - {gone}:
+        if gone is not None or number not in living or not simulation.is_drained() or list(_unsealed(simulation)):
+            _live_once_more(simulation, number)
+
+
+def _let_drain(simulation: Simulation) -> None:
+    """Let the living work until nothing is unread or pending."""
     for turn in range(60):
         if turn % 20 == 0:  # again: the end of a worker whose name was taken leaves a lease, too
             simulation.wire.client.delete(*[simulation.keys.lease(each.name) for each in simulation.slots])
@@ -28,13 +46,6 @@ def finish(simulation: Simulation) -> None:
             break
     else:
         assert not simulation.processes, "the living do not drain"
-    living = list(simulation.processes)
-    for number in living:
-        simulation.stop(number)
-    _run_out(simulation, range(len(simulation.slots)))
-    for number in range(len(simulation.slots)):
-        if number not in living or not simulation.is_drained() or list(_unsealed(simulation)):
-            _live_once_more(simulation, number)
 
 
 def _live_once_more(simulation: Simulation, number: int) -> None:
@@ -48,8 +59,9 @@ def _live_once_more(simulation: Simulation, number: int) -> None:
             break
     else:
         raise AssertionError(f"{simulation.slots[number]} does not drain")
-    simulation.now += 3 * LOOK_SECONDS
-    simulation.step(number, 40)
+    for _ in range(3):
+        simulation.now += LOOK_SECONDS
+        simulation.step(number, 40)
     simulation.stop(number)
     _run_out(simulation, [number])
 
@@ -81,6 +93,13 @@ def check(simulation: Simulation) -> None:
     if not simulation.tail_was_lost:
         assert not simulation.alarms, f"told: {simulation.alarms}"
         _check_ledger(simulation, sum(published.values()))
+
+
+def check_gone(simulation: Simulation, gone: int) -> None:
+    """Make sure that nothing keeps a consumer that never came back from being retired."""
+    if not simulation.tail_was_lost:
+        answer = simulation.retire(gone)
+        assert answer == RETIRED or "unknown" in answer, answer
 
 
 def _unsealed(simulation: Simulation) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.crash.ending import check, finish
+from tests.crash.ending import check, check_gone, finish
 from tests.crash.simulation import Simulation, Slot
 
 LAYOUTS: dict[str, tuple[Slot, ...]] = {
@@ -21,6 +21,9 @@ LAYOUTS: dict[str, tuple[Slot, ...]] = {
     "three": (Slot("a", 0), Slot("b", 0), Slot("c", 1)),
     "crossed": (Slot("a", 0), Slot("b", 0), Slot("a", 1)),
 }
+
+#: Layouts whose first worker need not come back: another one of its directory ends what it leaves.
+SURVIVED = {"two", "three", "crossed"}
 
 #: What can happen, and how often relative to the rest.
 ACTIONS = {
@@ -47,10 +50,12 @@ class History(NamedTuple):
     batch_entries: int = 1
     max_size_bytes: int = 300
     same_pids: bool = False
+    gone: bool = False  # the first worker never comes back
 
     def __str__(self) -> str:
         lines = [f"  {each.what} {each.who} {each.amount}" for each in self.actions]
         facts = f"batch_entries={self.batch_entries} max_size={self.max_size_bytes} same_pids={self.same_pids}"
+        facts += f" gone={self.gone}"
         return "\n".join([f"layout {self.layout} {LAYOUTS[self.layout]} {facts}", *lines])
 
 
@@ -70,8 +75,11 @@ def run(history: History, trace: Callable[..., None] | None = None) -> None:
                 apply(simulation, action)
             if trace:
                 trace("--- finish")
-            finish(simulation)
+            gone = 0 if history.gone and history.layout in SURVIVED else None
+            finish(simulation, gone)
             check(simulation)
+            if gone is not None:
+                check_gone(simulation, gone)
         finally:
             simulation.close()
 
@@ -110,7 +118,7 @@ def draw(chance: random.Random, *, forgetful: bool = False) -> History:
     actions = [Action(kind, chance.randrange(len(LAYOUTS[layout])), _amount(kind, chance)) for kind in kinds]
     return History(
         layout, (*start, *actions), batch_entries=chance.choice((1, 1, 3)),
-        max_size_bytes=chance.choice((300, 900)), same_pids=chance.random() < 0.3,
+        max_size_bytes=chance.choice((300, 900)), same_pids=chance.random() < 0.3, gone=chance.random() < 0.3,
     )  # fmt: skip
 
 

@@ -220,13 +220,15 @@ class Simulation:
         self.publisher.publish_at_once(batches)
         self.wire.forget_snapshot()
 
-    def retire(self, number: int) -> None:
-        """Retire a consumer as an operator does."""
+    def retire(self, number: int) -> str:
+        """Retire a consumer as an operator does; returns what is answered."""
         name = self.slots[number].name
         try:
-            self.tell(f"retire {name}: {retire(self.wire.plain, PARTITION, name)}")
+            answer = retire(self.wire.plain, PARTITION, name)
         except StreamUnavailable as error:  # nothing is set up yet
-            self.tell(f"retire {name}: {error}")
+            answer = f"unknown: {error}"
+        self.tell(f"retire {name}: {answer}")
+        return answer
 
     def lose_tail(self) -> None:
         """Let the server restart without what it did since it was saved."""

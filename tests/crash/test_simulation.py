@@ -22,6 +22,7 @@ _histories = st.builds(
     batch_entries=st.sampled_from((1, 3)),
     max_size_bytes=st.sampled_from((300, 900)),
     same_pids=st.booleans(),
+    gone=st.booleans(),
 )
 
 

@@ -1,5 +1,7 @@
 """What a worker does for others of its fleet: entries of consumers that are gone, files of workers that are dead."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -64,10 +66,26 @@ def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: str) ->
             return None
 
 
+def abandoned(link: Link, keys: Keys, directory: str, me: str) -> Iterator[tuple[str, Record]]:
+    """Yield the records of a directory that name files and whose consumers have no lease, with the consumers' names.
+
+    What this version cannot read is left to the one that wrote it.
+    """
+    reply = link.call("HGETALL", keys.records)
+    for name, value in zip(reply[::2], reply[1::2], strict=True):
+        consumer, _, of = name.decode("utf-8", "replace").partition(" ")
+        if of != directory or consumer == me:
+            continue
+        with suppress(msgspec.DecodeError):
+            record = records.decode(value)
+            if record and (record.files or record.closing) and not link.call("EXISTS", keys.lease(consumer)):
+                yield consumer, record
+
+
 def seize(link: Link, keys: Keys, directory: str, event_type: str, name: str) -> Seized | None:
     """Return the record that names a file of this directory, after fencing its consumer; None where none does.
 
-    Only with the file's lock held.
+    Only with the file's lock held, or once the file is sealed.
     """
     reply = link.call(
         "EVALSHA", _seize.sha, 3, keys.epoch, keys.owners, keys.records, directory, event_type, name

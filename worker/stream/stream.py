@@ -179,8 +179,12 @@ class Stream:
         taken = (fleet.take_over(self._link, self.keys, me, owner) for owner in owners)
         return [each for each in taken if each]
 
+    def abandoned(self) -> list[tuple[str, Record]]:
+        """Return the records of this directory that name files, of consumers whose lease is gone, and their names."""
+        return list(fleet.abandoned(self._link, self.keys, self._identity()[0], self._consumer))
+
     def seize(self, event_type: str, name: str) -> Seized | None:
-        """Fence the dead worker whose record names a file of this directory; only with the file's lock held."""
+        """Fence the dead worker whose record names a file of this directory, which is locked here or sealed."""
         return fleet.seize(self._link, self.keys, self._identity()[0], event_type, name)
 
     def forget(self, seized: Seized, record: Record) -> bool:

@@ -4,7 +4,8 @@
 -- ARGV: directory id, type, file name
 -- Returns {consumer, record}, or {} where no record of the directory names the file.
 --
--- Called with the file's lock held, so its writer is dead; what it sent may still run, and is refused by the new epoch.
+-- Called with the file's lock held, or where the file is sealed and nobody has the lock on its consumer's name. So its
+-- writer is dead; what it sent may still run, and is refused by the new epoch.
 
 local directory, kind, name = ARGV[1], ARGV[2], ARGV[3]
 local epoch_key, owners, records = KEYS[1], KEYS[2], KEYS[3]
