@@ -9,6 +9,7 @@ import pytest
 
 from schemas.events import TYPES
 from tests.server.fleet import KEYS, Fleet, Killed
+from tests.server.test_audit_deep import deep
 from tests.support.audits import audited
 from tests.support.files import sealed_files
 from tests.support.workers import PARTITION, changed, drain, make_worker, settings
@@ -217,3 +218,21 @@ def test_a_start_is_not_taken_for_a_second_one_by_a_look_at_the_lock(
     monkeypatch.setattr(fcntl, "flock", look_no_more)
     ConsumerLock(tmp_path, "worker-1").release()
     assert len(tried) > 5
+
+
+@pytest.mark.parametrize("compress", Compression)
+def test_a_file_that_expired_while_a_record_names_it_counts_by_the_catalogue(
+    fleet: Fleet, compress: Compression
+) -> None:
+    dead = with_sealed_files(fleet)
+    mine = configured(fleet, "dead")
+    fleet.die(dead)
+    tidy(fleet, compress=compress)
+    assert audited(mine, fleet.url).balanced
+    tidy(fleet, keep_bytes=1)
+    report = audited(mine, fleet.url)
+    assert report.findings == []
+    assert [(rows.sealed, rows.expired, rows.open) for rows in report.directories[0].rows] == [(0, 1, 0)] * 3
+    found = deep(mine, fleet.url)
+    assert found.findings == []
+    assert [(each.expired_files, each.elsewhere) for each in found.types] == [(1, 1)] * 3

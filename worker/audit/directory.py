@@ -4,6 +4,9 @@ Which files count is decided by the commit records of the snapshot: a file that 
 other one by its manifest, standing or in the catalogue of the expired. A file that was sealed before the snapshot has
 its manifest before the records forget it; so the sealed ones are listed before and after. What is only in the second
 list, and in no record, was born and sealed in between, or right before: then everything is looked at again.
+
+A record can outlive its file, where a worker died between sealing it and its next commit. So what had expired before
+the snapshot counts by the catalogue in any case.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +82,8 @@ class Shelf:
 
     def judge(self, snapshot: Snapshot, before: set[Name]) -> View | None:
         """Return the directory at the moment of a snapshot, None where that cannot be told this time."""
-        recorded = {name: stored for kind in self.places for name, stored in self._recorded(snapshot, kind)}
+        gone = {(kind, each.name) for kind, listed in self._expired.items() for each in listed if self._is_mine(each)}
+        recorded = dict(each for kind in self.places for each in self._recorded(snapshot, kind) if each[0] not in gone)
         fresh = self.look() - before - recorded.keys()
         unclear = fresh - self._forgotten
         standing = (before | fresh) - recorded.keys()
