@@ -38,8 +38,9 @@ _LOOP, _READER, _FILES, _FILE = "worker/loop.py", "worker/reader.py", "worker/fi
 _COMMIT, _STREAM = "worker/stream/scripts/commit.lua", "worker/stream/stream.py"
 _TAKE_OVER, _RETIRE = "worker/stream/scripts/take_over.lua", "worker/stream/scripts/retire.lua"
 _DIRECTORY, _SCAN = "worker/directory.py", "worker/scan.py"
-_SCRIPTS, _FLEET, _SIMULATED = (
+_SCRIPTS, _GUARDS, _FLEET, _SIMULATED = (
     "tests/server/test_scripts.py",
+    "tests/server/test_script_guards.py",
     "tests/server/test_fleet.py",
     "tests/crash/test_simulation.py",
 )
@@ -281,7 +282,19 @@ BREAKAGES = (
     Breakage(
         "24", "the type of the dead letters is not looked at before the first write",
         (Edit(_COMMIT, "check_type(dead, 'stream')\n", ""),),
-        f"{_SCRIPTS}::test_trap_24_a_key_of_the_wrong_type_stops_a_commit_before_it_acknowledges",
+        f"{_GUARDS}::test_trap_24_a_key_of_the_wrong_type_stops_a_script_before_its_first_write",
+    ),
+    Breakage(
+        "24", "a counter that HINCRBY refuses is taken for one",
+        (Edit(_COMMIT, "not is_count(counters[each])", "not tonumber(counters[each])"),),
+        f"{_GUARDS}::test_trap_24_a_counter_that_is_no_count_stops_a_script_before_its_first_write",
+    ),
+    Breakage(
+        "24", "entries are acknowledged before their dead letters are there",
+        (
+            Edit("worker/stream/scripts/set_aside.lua", "redis.call('XADD', dead,", "redis.call('XACK', stream, group, id)\nredis.call('XADD', dead,"),
+        ),
+        f"{_GUARDS}::test_trap_24_a_dead_letter_that_cannot_be_added_leaves_its_entry_unacknowledged",
     ),
     Breakage(
         "27", "a second bundled server is started on the same directory",

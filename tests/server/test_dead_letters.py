@@ -252,6 +252,7 @@ def exhaust_ids(client: Any, key: str = KEYS.streams["bounce"]) -> None:
     "spoil",
     [
         lambda client: client.hset(KEYS.ledger, "bounce:published", "many"),
+        lambda client: client.hset(KEYS.ledger, "bounce:published", "007"),
         lambda client: client.hset(KEYS.ledger, "bounce:published", 2**63 - 1),
         lambda client: client.hset(KEYS.ledger, "bounce:retried", 2**63 - 1),
         lambda client: (client.delete(KEYS.streams["bounce"]), client.set(KEYS.streams["bounce"], "x")),
@@ -269,7 +270,7 @@ def test_a_retry_that_cannot_be_done_changes_nothing(client: Any, connect: Conne
     assert everything(client) == before
 
 
-@pytest.mark.parametrize("value", ["many", 2**63 - 1])
+@pytest.mark.parametrize("value", ["many", "1.5", "007", 2**63 - 1])
 def test_a_drop_that_cannot_be_counted_changes_nothing(client: Any, connect: Connector, value: object) -> None:
     letter_id = set_aside(client)
     client.hset(KEYS.ledger, "bounce:dropped", value)

@@ -316,9 +316,10 @@ def test_a_note_that_somebody_put_there_makes_no_file(lab: Lab) -> None:
 
 @pytest.mark.parametrize("counter", ["published", "events", "lost"])
 def test_a_counter_that_is_no_number_stops_the_look(lab: Lab, counter: str) -> None:
-    lab.client.hset(KEYS.ledger, f"delivered:{counter}", "many")
-    with pytest.raises(StreamUnavailable, match=f"WRONGVALUE delivered:{counter}"):
-        lab.look()
+    for value in ("many", "1.5", "007"):
+        lab.client.hset(KEYS.ledger, f"delivered:{counter}", value)
+        with pytest.raises(StreamUnavailable, match=f"WRONGVALUE delivered:{counter}"):
+            lab.look()
 
 
 def test_trimming_and_looking_without_a_pause_while_workers_work_raises_no_alarm(

@@ -13,7 +13,7 @@ from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, HandClock, drain, make_worker, settings
 from worker import records
 from worker.batch import Part, Renderer
-from worker.errors import Behind, Fenced, NameTaken, ServerRefused, StreamUnavailable
+from worker.errors import Behind, Fenced, NameTaken, ServerRefused
 from worker.records import Record
 from worker.stream import Stream
 from worker.stream.keys import Keys
@@ -149,33 +149,6 @@ def test_trap_23_a_worker_starts_on_a_full_server_drains_it_and_stops(
     worker.run()
     assert pending(client) == 0
     assert sum(recipients_in(tmp_path / "files").values()) == 60
-
-
-@pytest.mark.parametrize("key", [KEYS.records, KEYS.ledger, KEYS.lease("worker-1"), KEYS.dead, KEYS.watch])
-def test_trap_24_a_key_of_the_wrong_type_stops_a_commit_before_it_acknowledges(
-    client: Any, make_stream: MakeStream, tmp_path: Path, key: str
-) -> None:
-    stream = make_stream()
-    Publisher(client, PARTITION).publish_some(3)
-    stream.register("dir", renew=False)
-    parts = read_parts(stream, tmp_path)
-    client.delete(key)
-    client.sadd(key, "wrong")
-    with pytest.raises(StreamUnavailable, match="WRONGTYPE"):
-        commit(stream, Record(batch=1), parts)
-    assert pending(client) == 3
-
-
-def test_a_counter_that_is_no_number_stops_a_commit_before_it_acknowledges(
-    client: Any, make_stream: MakeStream, tmp_path: Path
-) -> None:
-    stream = make_stream()
-    Publisher(client, PARTITION).publish_some(3)
-    stream.register("dir", renew=False)
-    client.hset(KEYS.ledger, "bounce:rows", "many")
-    with pytest.raises(StreamUnavailable, match="WRONGVALUE"):
-        commit(stream, Record(batch=1), read_parts(stream, tmp_path))
-    assert (pending(client), client.hget(KEYS.ledger, "delivered:rows")) == (3, b"0")
 
 
 def test_a_batch_of_20_000_entries_is_committed_at_once(client: Any, make_stream: MakeStream, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ local function check_type(key, wanted)
   end
 end
 
--- Largest number that a double holds exactly; a plain run of digits above it is refused too.
+-- As HINCRBY takes it: no leading zero. Few enough digits for a double to hold it exactly.
 local function is_count(text)
-  return type(text) == 'string' and #text <= 15 and string.find(text, '^%d+$') ~= nil
+  return type(text) == 'string' and #text <= 15 and (text == '0' or string.find(text, '^[1-9]%d*$') ~= nil)
 end
 
 local function check_arguments()

@@ -123,11 +123,13 @@ describe('the publish script', () => {
     })
   }
 
-  test('refuses a ledger whose counter is no number and writes nothing', async () => {
-    await command('HSET', LEDGER, 'bounce:published', 'many')
-    await assert.rejects(publish('p', 1, '', 'delivered', 1, '[{}]', 'bounce', 1, '[{}]'), /not a count/)
-    assert.equal(await command('EXISTS', DELIVERED, PRODUCERS), 0)
-  })
+  for (const value of ['many', '1.5', '0x10', '007', '']) {
+    test(`refuses a ledger whose counter is "${value}" and writes nothing`, async () => {
+      await command('HSET', LEDGER, 'bounce:published', value)
+      await assert.rejects(publish('p', 1, '', 'delivered', 1, '[{}]', 'bounce', 1, '[{}]'), /not a count/)
+      assert.equal(await command('EXISTS', DELIVERED, PRODUCERS), 0)
+    })
+  }
 
   test('refuses a producer whose number cannot be read and writes nothing', async () => {
     await command('HSET', PRODUCERS, 'p', 'soon')

@@ -8,19 +8,13 @@
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory: after it no error can come.
 
+-- @part checks
 -- @part count_lost
 
 local consumer, directory, epoch, restore = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local batch, record, lease_ms, group = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local owners, records, lease, ledger, dead, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local CHUNK = 4000 -- unpack fails near 8 000
-
-local function check_type(key, wanted)
-  local kind = redis.call('TYPE', key)['ok']
-  if kind ~= 'none' and kind ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', expected a ' .. wanted})
-  end
-end
 
 check_type(owners, 'hash')
 check_type(records, 'hash')
@@ -55,8 +49,8 @@ for index = 7, #KEYS do
   local counters = redis.call('HMGET', ledger, name .. ':events', name .. ':rows', name .. ':rows:' .. directory,
     name .. ':dead', name .. ':lost', name .. ':foreign')
   for each = 1, 6 do
-    if counters[each] and not tonumber(counters[each]) then
-      return redis.error_reply('WRONGVALUE a counter of ' .. name .. ' in ' .. ledger .. ' is not a number')
+    if counters[each] and not is_count(counters[each]) then
+      return redis.error_reply('WRONGVALUE a counter of ' .. name .. ' in ' .. ledger .. ' is not a count')
     end
   end
   position = position + 7
@@ -92,6 +86,14 @@ local function acknowledge(key, ids)
   end
 end
 
+-- The letters come first: where their stream takes no more ids, nothing is acknowledged.
+local letters = 9 + 7 * (#KEYS - 6)
+for letter = 0, tonumber(ARGV[letters]) - 1 do
+  local at = letters + 1 + letter * 6
+  redis.call('XADD', dead, '*', 'type', ARGV[at], 'id', ARGV[at + 1], 'index', ARGV[at + 2],
+    'bytes', ARGV[at + 3], 'error', ARGV[at + 4], 'n', ARGV[at + 5])
+end
+
 position = 9
 for index = 7, #KEYS do
   local name = ARGV[position]
@@ -103,12 +105,6 @@ for index = 7, #KEYS do
   count_lost(ledger, watch, name, KEYS[index], ids_in(ARGV[position + 4]))
   count(name .. ':foreign', ARGV[position + 5])
   position = position + 7
-end
-
-for letter = 0, tonumber(ARGV[position]) - 1 do
-  local at = position + 1 + letter * 6
-  redis.call('XADD', dead, '*', 'type', ARGV[at], 'id', ARGV[at + 1], 'index', ARGV[at + 2],
-    'bytes', ARGV[at + 3], 'error', ARGV[at + 4], 'n', ARGV[at + 5])
 end
 
 redis.call('HSET', records, field, record)

@@ -9,18 +9,9 @@
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory: after it no error can come.
 
+-- @part checks
+
 local id, notes, ledger, dead, settled = ARGV[1], ARGV[2], KEYS[1], KEYS[2], KEYS[3]
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
-
-local function is_count(text)
-  return #text <= 15 and string.find(text, '^%d+$') ~= nil
-end
 
 check_type(ledger, 'hash')
 check_type(dead, 'stream')

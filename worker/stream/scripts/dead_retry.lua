@@ -9,20 +9,10 @@
 -- Everything is checked before the first write, and that one is allowed at maxmemory. XADD comes next: should the
 -- stream take no more ids, the letter and every counter are as they were.
 
+-- @part checks
+
 local kind, id, events, notes = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local ledger, dead, settled, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
-
--- Few enough digits for a double to hold it exactly.
-local function is_count(text)
-  return #text <= 15 and string.find(text, '^%d+$') ~= nil
-end
 
 check_type(ledger, 'hash')
 check_type(dead, 'stream')

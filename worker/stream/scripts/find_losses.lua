@@ -11,15 +11,10 @@
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory.
 
+-- @part checks
+
 local group, kind, settle, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local ledger, watch, stream = KEYS[1], KEYS[2], KEYS[3]
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
 
 -- Few enough digits for a double to hold it exactly.
 local function count_of(text)
@@ -28,7 +23,7 @@ end
 
 local function counter(name)
   local value = redis.call('HGET', ledger, kind .. ':' .. name)
-  if value and not count_of(value) then
+  if value and not is_count(value) then
     error({err = 'WRONGVALUE ' .. kind .. ':' .. name .. ' in ' .. ledger .. ' is not a count'})
   end
   return count_of(value or '0')

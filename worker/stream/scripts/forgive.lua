@@ -10,6 +10,7 @@
 -- now; then it stays there, for XCLAIM names the consumer that has it. Where a lost reply lets this run twice, an entry
 -- that does kill may kill once more.
 
+-- @part checks
 -- @part count_lost
 
 local me, directory, epoch, group, kind = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -17,20 +18,13 @@ local limit, suspected, alone = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local owners, ledger, watch, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local CHUNK = 1000
 
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
-
 check_type(owners, 'hash')
 check_type(ledger, 'hash')
 check_type(watch, 'hash')
 check_type(stream, 'stream')
 local lost = redis.call('HGET', ledger, kind .. ':lost')
-if lost and not tonumber(lost) then
-  return redis.error_reply('WRONGVALUE ' .. kind .. ':lost in ' .. ledger .. ' is not a number')
+if lost and not is_count(lost) then
+  return redis.error_reply('WRONGVALUE ' .. kind .. ':lost in ' .. ledger .. ' is not a count')
 end
 if redis.call('HGET', owners, me) ~= epoch .. ' ' .. directory then
   return 'FENCED'

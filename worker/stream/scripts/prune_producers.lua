@@ -11,15 +11,10 @@
 --
 -- Types are checked before the first write, and HDEL is allowed at maxmemory. What cannot be read is left as it is.
 
+-- @part checks
+
 local producers, nodes = KEYS[1], KEYS[2]
 local scanned, cursor, page, silence = KEYS[tonumber(ARGV[1])], ARGV[2], ARGV[3], tonumber(ARGV[4])
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
 
 check_type(producers, 'hash')
 check_type(nodes, 'hash')

@@ -7,25 +7,19 @@
 -- A plain XCLAIM takes an entry from whoever has it. Sent by a worker that was only slow, it would take back what was
 -- taken over from it, and both would write the row. So the epoch is checked, and only what is still mine is claimed.
 
+-- @part checks
 -- @part count_lost
 
 local me, directory, epoch, group, kind, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local owners, ledger, watch, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
 
 check_type(owners, 'hash')
 check_type(ledger, 'hash')
 check_type(watch, 'hash')
 check_type(stream, 'stream')
 local lost = redis.call('HGET', ledger, kind .. ':lost')
-if lost and not tonumber(lost) then
-  return redis.error_reply('WRONGVALUE ' .. kind .. ':lost in ' .. ledger .. ' is not a number')
+if lost and not is_count(lost) then
+  return redis.error_reply('WRONGVALUE ' .. kind .. ':lost in ' .. ledger .. ' is not a count')
 end
 if redis.call('HGET', owners, me) ~= epoch .. ' ' .. directory then
   return {'FENCED'}

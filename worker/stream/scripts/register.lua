@@ -6,14 +6,9 @@
 --
 -- Epochs never repeat, not even on a server that lost its tail: each is at least the server's clock in microseconds.
 
-local consumer, directory, renew = ARGV[1], ARGV[2], ARGV[3]
+-- @part checks
 
-local function check_type(key, wanted)
-  local kind = redis.call('TYPE', key)['ok']
-  if kind ~= 'none' and kind ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', expected a ' .. wanted})
-  end
-end
+local consumer, directory, renew = ARGV[1], ARGV[2], ARGV[3]
 
 check_type(KEYS[1], 'string')
 check_type(KEYS[2], 'hash')
@@ -27,9 +22,9 @@ if renew == '1' and owner then
   end
 end
 
-local last = tonumber(redis.call('GET', KEYS[1]) or '0')
+local last = epoch_of(redis.call('GET', KEYS[1]) or '0')
 if not last then
-  return redis.error_reply('WRONGVALUE ' .. KEYS[1] .. ' is not a number')
+  return redis.error_reply('WRONGVALUE ' .. KEYS[1] .. ' does not count on')
 end
 local now = redis.call('TIME')
 local clock = tonumber(now[1]) * 1000000 + tonumber(now[2])

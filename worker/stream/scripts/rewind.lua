@@ -12,20 +12,11 @@
 -- them again, and whoever reads its list counts them as lost. Every owner is fenced, its directory stays stored: a
 -- worker that was only slow must not commit what is delivered again.
 
+-- @part checks
+
 local group, types = ARGV[1], tonumber(ARGV[2])
 local epoch_key, owners, ledger = KEYS[1], KEYS[2], KEYS[3]
 local CHUNK = 1000
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
-
-local function is_count(text)
-  return #text <= 15 and string.find(text, '^%d+$') ~= nil
-end
 
 if not types then
   return redis.error_reply('WRONGVALUE the number of types must be a number')
@@ -44,9 +35,9 @@ for index = 1, types do
   end
   ranges[index] = range
 end
-local last = redis.call('GET', epoch_key)
-if not tonumber(last) then
-  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' is not a number')
+local last = epoch_of(redis.call('GET', epoch_key) or '')
+if not last then
+  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' does not count on')
 end
 
 local alive, seen = {'ALIVE'}, {}
@@ -120,7 +111,7 @@ for _, range in ipairs(ranges) do
 end
 
 local now = redis.call('TIME')
-local epoch = math.max(tonumber(last) + 1, tonumber(now[1]) * 1000000 + tonumber(now[2]))
+local epoch = math.max(last + 1, tonumber(now[1]) * 1000000 + tonumber(now[2]))
 redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
 for index = 1, #known, 2 do
   if known[index] ~= '-' then

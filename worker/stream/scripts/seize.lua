@@ -7,22 +7,17 @@
 -- Called with the file's lock held, or where the file is sealed and nobody has the lock on its consumer's name. So its
 -- writer is dead; what it sent may still run, and is refused by the new epoch.
 
+-- @part checks
+
 local directory, kind, name = ARGV[1], ARGV[2], ARGV[3]
 local epoch_key, owners, records = KEYS[1], KEYS[2], KEYS[3]
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
 
 check_type(epoch_key, 'string')
 check_type(owners, 'hash')
 check_type(records, 'hash')
-local last = tonumber(redis.call('GET', epoch_key) or '0')
+local last = epoch_of(redis.call('GET', epoch_key) or '0')
 if not last then
-  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' is not a number')
+  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' does not count on')
 end
 
 local function names_file(record)

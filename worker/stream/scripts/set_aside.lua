@@ -4,17 +4,11 @@
 -- ARGV: consumer, directory id, epoch, group, type, entry id, error
 -- Returns 'OK' or 'FENCED'. An entry that was deleted meanwhile is counted as lost.
 
+-- @part checks
 -- @part count_lost
 
 local consumer, directory, epoch, group, kind, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local owners, ledger, dead, watch, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
 
 check_type(owners, 'hash')
 check_type(ledger, 'hash')
@@ -23,8 +17,8 @@ check_type(watch, 'hash')
 check_type(stream, 'stream')
 for _, counter in ipairs({':dead', ':lost', ':foreign'}) do
   local value = redis.call('HGET', ledger, kind .. counter)
-  if value and not tonumber(value) then
-    return redis.error_reply('WRONGVALUE ' .. kind .. counter .. ' in ' .. ledger .. ' is not a number')
+  if value and not is_count(value) then
+    return redis.error_reply('WRONGVALUE ' .. kind .. counter .. ' in ' .. ledger .. ' is not a count')
   end
 end
 if redis.call('HGET', owners, consumer) ~= epoch .. ' ' .. directory then
@@ -32,10 +26,12 @@ if redis.call('HGET', owners, consumer) ~= epoch .. ' ' .. directory then
 end
 
 local found = redis.call('XRANGE', stream, id, id)[1]
-if redis.call('XACK', stream, group, id) == 0 then -- allowed at maxmemory, and after it so is the rest
-  return 'OK' -- somebody else has it
+if #redis.call('XPENDING', stream, group, id, id, 1) == 0 then
+  return 'OK' -- somebody else had it
 end
+redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
 if not found then
+  redis.call('XACK', stream, group, id)
   count_lost(ledger, watch, kind, stream, {id})
   return 'OK'
 end
@@ -54,7 +50,8 @@ local n, at = number('n', 9), number('at', 15)
 n = n ~= 0 and n or nil
 local events = n or 1
 redis.call('XADD', dead, '*', 'type', kind, 'id', id, 'index', -1, 'bytes', fields['events'] or '', 'error', ARGV[7],
-  'n', events)
+  'n', events) -- first: where the stream takes no more ids, nothing is acknowledged
+redis.call('XACK', stream, group, id)
 redis.call('HINCRBY', ledger, kind .. ':dead', events)
 if not n or not at then
   redis.call('HINCRBY', ledger, kind .. ':foreign', events)

@@ -7,19 +7,13 @@
 -- The fence comes first: the owner gets a new epoch, so that whatever it still sends is refused. Its directory stays
 -- stored; where none is, none is stored. Deleted entries cannot be claimed: they are taken off the list and counted.
 
+-- @part checks
 -- @part count_lost
 
 local me, directory, mine, owner, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local limit = tonumber(ARGV[6])
 local epoch_key, owners, lease, ledger, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local CHUNK = 1000
-
-local function check_type(key, wanted)
-  local kind = redis.call('TYPE', key)['ok']
-  if kind ~= 'none' and kind ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. kind .. ', expected a ' .. wanted})
-  end
-end
 
 check_type(epoch_key, 'string')
 check_type(owners, 'hash')
@@ -28,13 +22,13 @@ check_type(watch, 'hash')
 for index = 6, #KEYS do
   check_type(KEYS[index], 'stream')
   local counter = redis.call('HGET', ledger, ARGV[index + 1] .. ':lost')
-  if counter and not tonumber(counter) then
-    return redis.error_reply('WRONGVALUE ' .. ARGV[index + 1] .. ':lost in ' .. ledger .. ' is not a number')
+  if counter and not is_count(counter) then
+    return redis.error_reply('WRONGVALUE ' .. ARGV[index + 1] .. ':lost in ' .. ledger .. ' is not a count')
   end
 end
-local last = tonumber(redis.call('GET', epoch_key) or '0')
+local last = epoch_of(redis.call('GET', epoch_key) or '0')
 if not last or not limit then
-  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' and the limit must be numbers')
+  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' does not count on, or the limit is no number')
 end
 
 if redis.call('HGET', owners, me) ~= mine .. ' ' .. directory then

@@ -15,15 +15,10 @@
 --
 -- Types and counters are checked before the first write, and HDEL and XTRIM are allowed at maxmemory.
 
+-- @part checks
+
 local group, retention, most, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local ledger, watch, settled = KEYS[1], KEYS[2], KEYS[3]
-
-local function check_type(key, wanted)
-  local found = redis.call('TYPE', key)['ok']
-  if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
-  end
-end
 
 -- Ids are compared as text: their halves may have more digits than a double holds.
 local function is_before(one, other)
@@ -88,7 +83,7 @@ for index = 4, #KEYS do
   check_type(KEYS[index], 'stream')
   local kind = ARGV[index + 1]
   local counter = redis.call('HGET', ledger, kind .. ':trimmed')
-  if counter and not (#counter <= 15 and string.find(counter, '^%d+$')) then
+  if counter and not is_count(counter) then
     return redis.error_reply('WRONGVALUE ' .. kind .. ':trimmed in ' .. ledger .. ' is not a count')
   end
   local stream = {key = KEYS[index], kind = kind, floors = floors(KEYS[index])}
