@@ -47,6 +47,7 @@ endif
 test-plugin: $(VENV) $(PLUGIN) redis-server
 	cd haraka/plugin && npm test --silent
 
+# On another server than the wheel's: make test-python VALKEY_SERVER=/usr/bin/redis-server PYTEST_FLAGS=tests/server
 test-python: $(VENV) $(PLUGIN) $(DEMO)
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_FLAGS)
 

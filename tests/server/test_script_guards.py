@@ -218,6 +218,9 @@ DONE: dict[str, dict[str, object]] = {
     "retire": {"gone": False},
 }
 
+#: Where XCLAIM leaves deleted entries on the list: whoever reads its list counts them.
+DONE_BY_6_2 = DONE | {"forgive": {}, "take_over": {"mine": 6, "dead": 0, "dead is fenced": True}}
+
 
 @pytest.mark.parametrize("script", DONE)
 def test_trap_23_a_full_server_lets_every_script_finish(stage: Stage, script: str) -> None:
@@ -229,4 +232,5 @@ def test_trap_23_a_full_server_lets_every_script_finish(stage: Stage, script: st
     stage.client.config_set("maxmemory", 1)
     stage.do(script)
     stage.client.config_set("maxmemory", 0)
-    assert stage.facts() == before | DONE[script]
+    is_old = stage.client.info("server")["redis_version"] < "7"
+    assert stage.facts() == before | (DONE_BY_6_2 if is_old else DONE)[script]

@@ -18,6 +18,9 @@ from worker.settings import ServerSettings
 
 PATIENCE_SECONDS = 90.0
 
+#: A server to test on instead of the wheel's, such as Debian's redis-server.
+_OTHER = os.environ.get("VALKEY_SERVER")
+
 
 def wait_until(condition: Callable[[], bool], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition; fail with what did not come about."""
@@ -32,7 +35,7 @@ class RealValkey:
 
     def __init__(self, directory: Path) -> None:
         self.settings = ServerSettings(directory=directory, port=free_port())
-        self._server = BundledServer(self.settings)
+        self._server = BundledServer(self.settings, Path(_OTHER) if _OTHER else None)
 
     @property
     def url(self) -> str:

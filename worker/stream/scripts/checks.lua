@@ -2,7 +2,7 @@
 local function check_type(key, wanted)
   local found = redis.call('TYPE', key)['ok']
   if found ~= 'none' and found ~= wanted then
-    error({err = 'WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted})
+    error('WRONGTYPE ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted, 0)
   end
 end
 

@@ -13,7 +13,8 @@ local function count_lost(ledger, watch, kind, stream, ids)
   }))
 end
 
--- Which of these ids XCLAIM did not claim, though they were pending: it takes deleted entries off the list.
+-- Which of these ids XCLAIM did not claim, though they were pending: it takes deleted entries off the list. That of Redis
+-- 6.2 claims them, and whoever reads its list counts them.
 local function not_claimed(ids, claimed)
   local is_claimed, rest = {}, {}
   for _, id in ipairs(claimed) do

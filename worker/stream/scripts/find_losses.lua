@@ -24,7 +24,7 @@ end
 local function counter(name)
   local value = redis.call('HGET', ledger, kind .. ':' .. name)
   if value and not is_count(value) then
-    error({err = 'WRONGVALUE ' .. kind .. ':' .. name .. ' in ' .. ledger .. ' is not a count'})
+    error('WRONGVALUE ' .. kind .. ':' .. name .. ' in ' .. ledger .. ' is not a count', 0)
   end
   return count_of(value or '0')
 end

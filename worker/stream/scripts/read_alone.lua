@@ -29,7 +29,9 @@ if #redis.call('XPENDING', stream, group, id, id, 1, me) == 0 then
   return {'OK', {}}
 end
 local found = redis.call('XCLAIM', stream, group, me, 0, id)
-if #found == 0 then -- deleted: XCLAIM takes it off the list
+if not found[1] then -- deleted: XCLAIM has taken it off the list; that of Redis 6.2 has not, and answers nil
+  redis.call('XACK', stream, group, id)
   count_lost(ledger, watch, kind, stream, {id})
+  found = {}
 end
 return {'OK', found}
