@@ -27,7 +27,7 @@ DAY_MS = 86_400_000
 NOTE = {
     "at": 1_795_373_309_671, "node": "mx1", "pid": 4711, "spoolBytes": 1_234_567, "published": 11, "batches": 7,
     "spooled": 5, "drained": 3, "dropped": 2, "unsafe": 1, "skipped": 0, "latencyMs": 1.25, "latencyMaxMs": 99.5,
-    "later": {"versions": ["say", "more"]},
+    "claimed": ["mx1-old"], "claimedBytes": 7_000_000, "claimedDrained": 60, "later": {"versions": ["say", "more"]},
 }  # fmt: skip
 
 
@@ -86,11 +86,37 @@ def test_a_producer_is_shown_with_all_that_its_note_says(client: Any, valkey: Re
         "seq": 3,
         "note": {name: value for name, value in NOTE.items() if name != "later"},
         "note_is_unreadable": False,
+        "claimed_by": None,
+        "holds": ["mx1-old"],
     }
     shown = run("producers", "--redis", valkey.url, cwd=tmp_path).stdout
     [line] = [line for line in shown.splitlines() if "mx1-abc" in line]
-    for text in ("mx1 ", " 4711 ", " 3 ", "2026-11-22 18:48:29", "1,234,567", " 11 ", " 2 ", "1.25", "99.50"):
+    backlog, drained = " 8,234,567 ", " 63 "  # with those of claimed spools
+    for text in ("mx1 ", " 4711 ", " 3 ", "2026-11-22 18:48:29", backlog, drained, " 11 ", " 2 ", "1.25", "99.50"):
         assert text in line
+
+
+def test_the_backlog_of_a_dead_producer_is_that_of_the_last_one_that_claimed_it(
+    client: Any, valkey: RealValkey, tmp_path: Path
+) -> None:
+    for name, later, claimed in (
+        ("dead", 0, []), ("claimer", 1, ["gone", "dead"]), ("last", 2, ["dead", "gone", "claimer"]), ("other", 3, []),
+    ):  # fmt: skip
+        client.hset(KEYS.nodes, name, json.dumps(NOTE | {"at": 1_795_373_309_671 + later, "claimed": claimed}))
+    found = json.loads(run("producers", "--json", "--redis", valkey.url, cwd=tmp_path).stdout)
+    claims = {each["name"]: (each["claimed_by"], each["holds"]) for each in found}
+    assert claims == {
+        "dead": ("last", []),
+        "claimer": ("last", []),
+        "last": (None, ["claimer", "dead", "gone"]),
+        "other": (None, []),
+    }
+    shown = run("producers", "--redis", valkey.url, cwd=tmp_path).stdout.splitlines()
+    lines = {name: line for line in shown for name in claims if f" {name} " in line}
+    assert " claimed " in lines["dead"]
+    assert " claimed " in lines["claimer"]
+    assert " 8,234,567 " in lines["last"]
+    assert " 1,234,567 " in lines["other"]
 
 
 def test_producers_without_a_note_and_notes_without_a_producer_are_shown(client: Any, connect: Connector) -> None:
@@ -107,6 +133,7 @@ def test_producers_without_a_note_and_notes_without_a_producer_are_shown(client:
 HOSTILE_NOTES = [
     b"", b"{", b"\xff", b"null", b"[" * 100_000, b'{"x":' * 50_000, b'{"published":-1}', b'{"published":"\x1b[2J"}',
     b'{"at":1e999}', b'{"at":99999999999999999999999}', b'{"latencyMs":NaN}', b'{"node":5}',
+    b'{"claimed":"x"}', b'{"claimed":[1]}',
 ]  # fmt: skip
 
 

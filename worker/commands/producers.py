@@ -21,7 +21,8 @@ _UNREADABLE = "unreadable note"
 def producers_command(server: Server, *, as_json: bool) -> None:
     """Show the processes of Haraka: last batch, spool backlog, drops. Changes nothing.
 
-    The last batch is by the server's clock, the note by the node's. Counts are events since the process started.
+    The last batch is by the server's clock, the note by the node's. Counts are events since the process started. What
+    is brought for dead processes is counted where it is done; "claimed" stands for the backlog of those.
     """
     found = read_producers(server.connect, server.partition)
     if as_json:
@@ -49,6 +50,19 @@ def _node(producer: Producer) -> str:
     return (producer.note and producer.note.node) or text.MISSING
 
 
+def _figure(producer: Producer, note: Note, name: str) -> int | str | None:
+    """Return a figure, with what belongs to it of spools that were claimed."""
+    own: int | None = getattr(note, name)
+    if name == "drained" and note.claimed_drained is not None:
+        return (own or 0) + note.claimed_drained
+    if name != "spool_bytes":
+        return own
+    claimed = note.claimed_bytes if producer.holds else 0
+    if producer.claimed_by is None:
+        return own if not claimed else (own or 0) + claimed
+    return claimed or "claimed"
+
+
 def _cells(producer: Producer, note: Note) -> list[Any]:
     latencies = (getattr(note, name) for name in _LATENCIES)
     return [
@@ -58,6 +72,6 @@ def _cells(producer: Producer, note: Note) -> list[Any]:
         producer.seq,
         text.instant(producer.seen_ms),
         text.instant(note.at),
-        *(getattr(note, name) for name in _FIGURES),
+        *(_figure(producer, note, name) for name in _FIGURES),
         *(None if ms is None else f"{ms:.2f}" for ms in latencies),
     ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from schemas.events import Instant
 from worker.stream.keys import PLACEHOLDER, Keys
@@ -39,6 +39,9 @@ class Note(Struct, frozen=True, rename="camel", kw_only=True):
     spooled: _Figure = None  # went to disk first
     spool_bytes: _Figure = None  # still there
     drained: _Figure = None  # brought from disk
+    claimed: tuple[str, ...] | None = None  # dead producers whose spool it took, the last ones
+    claimed_bytes: _Figure = None  # of those, on disk
+    claimed_drained: _Figure = None  # of those, brought
     dropped: _Figure = None  # lost: the spool was full, or could not be read
     unsafe: _Figure = None  # let go before they were safe
     skipped: _Figure = None  # hook calls that gave no event
@@ -54,6 +57,8 @@ class Producer(Struct, frozen=True, kw_only=True):
     seen_ms: int | None  # when that came, by the server's clock
     note: Note | None
     note_is_unreadable: bool
+    claimed_by: str | None = None  # who took its spool, after it had died
+    holds: tuple[str, ...] = ()  # dead producers whose spool it took, and nobody after it
 
 
 def read_producers(connect: Connector, partition: str) -> list[Producer]:
@@ -66,7 +71,8 @@ def read_producers(connect: Connector, partition: str) -> list[Producer]:
     finally:
         link.close()
     names = sorted((numbers.keys() | notes.keys()) - {PLACEHOLDER.encode()})
-    return [_producer(name, numbers, notes) for name in names]
+    producers = [_producer(name, numbers, notes) for name in names]
+    return _with_claims(producers)
 
 
 def prune_producers(connect: Connector, partition: str, days: int) -> int:
@@ -110,6 +116,19 @@ def _producer(name: bytes, numbers: Mapping[bytes, bytes], notes: Mapping[bytes,
         note=note,
         note_is_unreadable=name in notes and note is None,
     )
+
+
+def _with_claims(producers: list[Producer]) -> list[Producer]:
+    """Return the producers with who took whose spool: a claimer can die too, and the last one has it."""
+    claims = [(each.note.at or 0, each.name, each.note.claimed or ()) for each in producers if each.note]
+    claimed_by = {dead: claimer for _, claimer, names in sorted(claims) for dead in names}
+    holds: dict[str, list[str]] = {}
+    for dead, claimer in claimed_by.items():
+        holds.setdefault(claimer, []).append(dead)
+    return [
+        structs.replace(each, claimed_by=claimed_by.get(each.name), holds=tuple(sorted(holds.get(each.name, ()))))
+        for each in producers
+    ]
 
 
 def _note(value: bytes) -> Note | None:

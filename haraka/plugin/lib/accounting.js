@@ -29,7 +29,6 @@ class Accounting {
   #wanted
   #home
   #claims
-  #claimed = new Counters()
   #timers = []
   #ready
   #isReady = false
@@ -46,7 +45,6 @@ class Accounting {
     this.#claims = new Claims({
       home: this.#home,
       courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),
-      counters: this.#claimed,
       log,
     })
     this.#partitions = Array.from({ length: settings.partitions }, (_, i) => this.#partition(i, boot))
@@ -59,7 +57,7 @@ class Accounting {
 
   /** What was done up to now, over all partitions, with what was claimed from dead processes. */
   get counters() {
-    return Counters.sum([this.#claimed, ...this.#partitions.map(({ counters }) => counters)])
+    return Counters.sum([this.#claims.counters, ...this.#partitions.map(({ counters }) => counters)])
   }
 
   /** A hook call gave no event. */
@@ -138,7 +136,7 @@ class Accounting {
     })
     const counters = new Counters()
     const publisher = new Publisher({ producer, settings, courier, spool, counters, log })
-    return { producer, courier, publisher, counters }
+    return { producer, tag: keys.tag, courier, publisher, counters }
   }
 
   async #patiently(known) {
@@ -181,9 +179,17 @@ class Accounting {
     await this.#ask(partition, (session) => session.report(partition.producer, this.#noteOf(partition)))
   }
 
-  #noteOf({ counters, publisher }) {
+  #noteOf({ tag, counters, publisher }) {
     const { node } = this.#settings
-    return { at: Date.now(), node, pid: process.pid, spoolBytes: publisher.spoolBytes, ...counters.figures() }
+    const { spoolBytes } = publisher
+    const claimed = this.#claims.figures((each) => this.#partitionFor(each) === tag)
+    return { at: Date.now(), node, pid: process.pid, spoolBytes, ...claimed, ...counters.figures() }
+  }
+
+  /** The partition whose note tells of what is claimed for a hash tag: the first one where that is not ours. */
+  #partitionFor(tag) {
+    const tags = this.#partitions.map((partition) => partition.tag)
+    return tags.includes(tag) ? tag : tags[0]
   }
 
   #logFigures() {

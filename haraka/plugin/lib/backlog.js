@@ -3,7 +3,7 @@
 // What one producer left in a claimed directory: its spool files in the order of their numbers. A later one first would
 // lose the earlier.
 
-const { readdir } = require('node:fs/promises')
+const { readdir, stat } = require('node:fs/promises')
 const path = require('node:path')
 
 const { SpoolFile } = require('./spool_file')
@@ -21,18 +21,41 @@ class Backlog {
       numbered.get(producer).push([Number(number), path.join(dir, name)])
     }
     const found = []
-    for (const [producer, files] of numbered) {
-      const paths = files.sort(([a], [b]) => a - b).map(([, name]) => name)
-      found.push(new Backlog(producer, paths, await tagOf(paths)))
+    for (const [producer, unsorted] of numbered) {
+      const paths = unsorted.sort(([a], [b]) => a - b).map(([, name]) => name)
+      const files = []
+      for (const name of paths) files.push({ path: name, bytes: await bytesOf(name) })
+      found.push(new Backlog(producer, files, await tagOf(paths)))
     }
     return found
   }
 
-  constructor(producer, paths, tag) {
+  /** files: [{path, bytes}] that are to be brought; whoever brings one takes it out. */
+  constructor(producer, files, tag) {
     this.producer = producer
-    this.paths = paths
+    this.files = files
     this.tag = tag
   }
+
+  get bytes() {
+    return this.files.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+}
+
+/** Bytes of the files in a claimed directory that nobody will bring: those that were set aside. */
+async function bytesAside(dir) {
+  const names = await readdir(dir).catch(() => [])
+  let bytes = 0
+  for (const name of names) if (!NAME.test(name)) bytes += await bytesOf(path.join(dir, name))
+  return bytes
+}
+
+/** Bytes of a file, 0 of one that is gone. */
+async function bytesOf(name) {
+  return stat(name).then(
+    ({ size }) => size,
+    () => 0,
+  )
 }
 
 /** Hash tag of the partition that a producer's batches are for, from the first that can be read; else undefined. */
@@ -56,4 +79,4 @@ async function firstOf(name) {
   }
 }
 
-module.exports = { Backlog }
+module.exports = { Backlog, bytesAside }

@@ -5,44 +5,56 @@
 
 const path = require('node:path')
 
-const { Backlog } = require('./backlog')
+const { Backlog, bytesAside } = require('./backlog')
+const { Counters } = require('./counters')
 const { Lane } = require('./lane')
-const { SpoolFile } = require('./spool_file')
 const { claim, clear } = require('./spool_home')
-const { DAMAGED } = require('./spool_record')
-
-const READ_BYTES = 256 * 1024
 
 class Claims {
   #home
   #courierFor
-  #counters
   #log
   #lanes = new Map() // hash tag -> lane
   #dirs = new Map() // claimed directory -> settles when nothing of it is under way
   #working
   #told = new Map() // what does not work -> why, as it was told
-  #reading = new Set() // files that are being brought
+  #aside = 0 // bytes of files that were set aside
   #closed = false
 
-  /** courierFor(tag): a courier without a ring, to the partition that the batches were meant for. */
-  constructor({ home, courierFor, counters, log }) {
+  /** courierFor(tag): a courier without a ring, to the partition of a hash tag. */
+  constructor({ home, courierFor, log }) {
     this.#home = home
     this.#courierFor = courierFor
-    this.#counters = counters
     this.#log = log
   }
 
-  /** Bytes that are claimed and not drained of the files that are being brought. */
+  /** Bytes of claimed files on disk. */
   get bytes() {
-    return [...this.#reading].reduce((sum, { unread }) => sum + unread, 0)
+    return [...this.#lanes.values()].reduce((sum, { bytes }) => sum + bytes, this.#aside)
   }
 
-  /** Look for what dead processes left, and begin to bring it. One round at a time. */
+  /** What was brought up to now. */
+  get counters() {
+    return Counters.sum([...this.#lanes.values()].map(({ counters }) => counters))
+  }
+
+  /** For a note: what is claimed for the partitions whose hash tag `isMeant(tag)`, and from whom. */
+  figures(isMeant) {
+    const lanes = [...this.#lanes].filter(([tag]) => isMeant(tag)).map(([, lane]) => lane)
+    return {
+      claimed: lanes.flatMap(({ producers }) => producers),
+      claimedBytes: lanes.reduce((sum, { bytes }) => sum + bytes, 0),
+      claimedDrained: lanes.reduce((sum, { counters }) => sum + counters.drained, 0),
+    }
+  }
+
+  /** Look for what dead processes left, and begin to bring it. One round at a time; never fails. */
   async look() {
-    this.#working ??= this.#round().finally(() => {
-      this.#working = undefined
-    })
+    this.#working ??= this.#round()
+      .catch((error) => this.#tell(this.#home.root, error))
+      .finally(() => {
+        this.#working = undefined
+      })
     return this.#working
   }
 
@@ -56,20 +68,25 @@ class Claims {
 
   async #round() {
     if (this.#closed) return
-    try {
-      // Only who is alive himself may claim.
-      await this.#home.dir()
-    } catch (error) {
-      return this.#tell('no directory of our own', error)
+    // Only who is alive himself may claim.
+    await this.#home.dir()
+    const dirs = await claim(this.#home.root, this.#home.id, (name, error) => this.#tell(name, error))
+    let aside = 0
+    for (const dir of dirs) {
+      aside += await bytesAside(dir)
+      if (!this.#dirs.has(dir)) this.#dirs.set(dir, this.#begin(dir))
     }
-    for (const dir of await claim(this.#home.root, this.#home.id, (name, error) => this.#tell(name, error))) {
-      if (this.#dirs.has(dir)) continue
-      const work = this.#bring(dir).catch((error) => this.#tell(path.basename(dir), error))
-      this.#dirs.set(
-        dir,
-        // What failed is begun anew by a later round.
-        work.finally(() => this.#dirs.delete(dir)),
-      )
+    this.#aside = aside
+  }
+
+  /** What fails is begun anew by a later round. */
+  async #begin(dir) {
+    try {
+      await this.#bring(dir)
+    } catch (error) {
+      this.#tell(path.basename(dir), error)
+    } finally {
+      this.#dirs.delete(dir)
     }
   }
 
@@ -81,68 +98,26 @@ class Claims {
   }
 
   async #bring(dir) {
-    const backlogs = await Backlog.in(dir)
-    const drained = backlogs.map((backlog) => {
-      const job = this.#lane(backlog.tag).run((courier) => this.#drain(backlog, courier))
-      return job.catch((error) => this.#tell(`${path.basename(dir)}/${backlog.producer}`, error))
+    const brought = (await Backlog.in(dir)).map((backlog) => {
+      const what = `${path.basename(dir)}/${backlog.producer}`
+      return this.#lane(backlog.tag)
+        .bring(backlog)
+        .catch((error) => this.#tell(what, error))
     })
-    await Promise.all(drained)
+    await Promise.all(brought)
     // A file that was set aside keeps its directory; nobody looks at it again but a human.
     await clear(dir)
   }
 
   #lane(tag) {
-    if (!this.#lanes.has(tag)) this.#lanes.set(tag, new Lane(() => this.#courierFor(tag)))
+    if (!this.#lanes.has(tag)) this.#lanes.set(tag, this.#newLane(tag))
     return this.#lanes.get(tag)
   }
 
-  async #drain(backlog, courier) {
-    for (const name of backlog.paths) {
-      if (this.#closed) return
-      await this.#drainFile(name, courier)
-    }
-  }
-
-  async #drainFile(name, courier) {
-    const file = await SpoolFile.existing(name)
-    this.#log.info(`claimed ${path.basename(name)} bytes=${file.size}`)
-    this.#reading.add(file)
-    try {
-      while (!this.#closed) {
-        const { records, stop } = await file.read(READ_BYTES)
-        if (records.length === 0) return await this.#end(file, name, stop)
-        await this.#deliver(file, records, courier)
-      }
-    } finally {
-      this.#reading.delete(file)
-      await file.close()
-    }
-  }
-
-  async #end(file, name, stop) {
-    if (stop === DAMAGED) {
-      const kept = await file.setAside()
-      return this.#log.error(`${file.unread} damaged bytes of a spool file are kept in ${kept}`)
-    }
-    // Torn by the crash: its hooks were never let go, so Haraka delivers that mail again.
-    if (stop) this.#log.warn(`torn last record in ${path.basename(name)}, ${file.unread} bytes skipped`)
-    await file.remove()
-  }
-
-  /** A failure is tried again when there is a session. */
-  async #deliver(file, records, courier) {
-    await courier.ready()
-    if (this.#closed) return
-    const ends = new Map(records.map(({ batch, end }) => [batch, end]))
-    try {
-      await courier.deliverAll([...ends.keys()], (batch) => {
-        file.advance(ends.get(batch))
-        this.#counters.count(batch)
-        this.#counters.drained += batch.events
-      })
-    } catch (error) {
-      this.#log.debug(`claimed batches: ${error.message}`)
-    }
+  #newLane(tag) {
+    const lane = new Lane(() => this.#courierFor(tag), this.#log)
+    if (this.#closed) lane.close()
+    return lane
   }
 }
 

@@ -149,6 +149,13 @@ const BREAKAGES = [
     'if (false)',
     'spool',
   ],
+  [
+    'what is claimed does not count against the bound',
+    'lib/lane.js',
+    '[...this.#backlogs].reduce((sum, { bytes }) => sum + bytes, 0)',
+    '0',
+    'claims',
+  ],
   ['memory has no bound', 'lib/waiting.js', 'return this.#length >= this.#maxLength', 'return false', 'full'],
   ['stale marks are repeated', 'lib/failure.js', 'words.slice(0, 10) === text.slice(0, 10)', 'true', 'event'],
   [

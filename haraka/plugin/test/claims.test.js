@@ -11,6 +11,7 @@ const {
   readFileSync,
   readdirSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } = require('node:fs')
@@ -79,6 +80,12 @@ describe('batches of a dead process', () => {
   const root = () => path.join(home.dir, 'accounting_spool')
   const spooled = () => readdirSync(root(), { recursive: true }).filter((name) => name.endsWith('.spool'))
   const inStreams = async () => recipients(await eventsOf(valkey))
+  /** What the only note says of claims. */
+  async function lastNote() {
+    const [, note] = await valkey.with((command) => command('HGETALL', '{haraka:accounting}:nodes'))
+    const { claimed, claimedBytes, claimedDrained } = JSON.parse(note)
+    return { claimed, claimedBytes, claimedDrained }
+  }
   const drained = () => until(() => spooled().length === 0)
 
   /** A dead process that left `events` events in one spool file, `batches` batches at least. */
@@ -191,6 +198,44 @@ describe('batches of a dead process', () => {
     await valkey.with((command) => command('DEL', ledger))
     await drained()
     assert.equal(await arrived(0), 40 - second)
+  })
+
+  test('count with all their files against the room of the spool', async () => {
+    proxy.mode = 'refuse'
+    for (let i = 0; i < 2; i++) {
+      const forked = await child()
+      await add(forked, 4000)
+      await kill(forked)
+    }
+    const haraka = successor({ spool_max_mb: 1 })
+    await until(() => readdirSync(root()).filter((name) => name.includes('~')).length === 2)
+    await haraka.add(1)
+    assert.match(haraka.lines.error.join('\n'), /cannot spool, on_full=drop: no room/)
+    proxy.mode = 'pass'
+    await until(async () => (await inStreams()).length >= 8000)
+    await drained()
+  })
+
+  test("stand in the claimer's note with their producer, until they are brought and after", async () => {
+    const file = await leftBehind(30)
+    const left = {
+      claimed: [path.basename(file).split('~')[0]],
+      claimedBytes: statSync(file).size,
+      claimedDrained: 0,
+    }
+    await valkey.with((command) => command('SET', '{haraka:accounting}:ledger', 'no hash'))
+    proxy.mode = 'pass'
+    const claimer = successor()
+    await until(() => claimer.lines.warn.length > 0)
+    await claimer.accounting.retire()
+    running.splice(0)
+    assert.deepEqual(await lastNote(), left)
+    await valkey.with((command) => command('DEL', '{haraka:accounting}:ledger', '{haraka:accounting}:nodes'))
+    const last = successor()
+    await drained()
+    await last.accounting.retire()
+    running.splice(0)
+    assert.deepEqual(await lastNote(), { ...left, claimedBytes: 0, claimedDrained: 30 })
   })
 
   test('are claimed by one of several that come at once', async () => {
