@@ -125,7 +125,7 @@ class Accounting {
     const suffix = settings.partitions > 1 ? `-${index}` : ''
     const producer = `${settings.node.replace(/[^\w.-]/g, '_')}-${boot}${suffix}`
     const ring = new Ring(settings.ring_max_mb * 1e6, settings.ring_seconds * 1000)
-    const courier = new Courier({ redis: settings.redis, keys, ring, log })
+    const courier = new Courier({ redis: settings.redis, keys, producer, ring, log })
     const spool = new Spool({
       home: this.#home,
       name: producer,

@@ -2,6 +2,9 @@
 
 // Brings batches of one partition to the server, one owner at a time: keeps a session open, backs off, fills gaps.
 // It holds no policy about events; a batch that it could not bring stays with its caller.
+//
+// What the server had acknowledged and lost again, in a failover, shows in the producer's number. That is asked for in every
+// new session, before anything else: a quiet node may have no next batch for hours, and the ring does not hold for ever.
 
 const { Session } = require('./session')
 
@@ -11,6 +14,7 @@ const LONGEST_PAUSE_MS = 2000
 class Courier {
   #redis
   #keys
+  #producer
   #ring
   #log
   #session
@@ -19,13 +23,18 @@ class Courier {
   #closed = false
   #waiting = []
   #state = 'new'
+  #clock
+  #heardAt // when the server answered last: what the ring held then counts, however long it is away
 
-  /** ring: of this producer's batches, or undefined for batches of a process that died. */
-  constructor({ redis, keys, ring, log }) {
+  /** ring: of the producer's batches; both undefined for batches of processes that died. clock: tells monotonic ms. */
+  constructor({ redis, keys, producer, ring, log, clock = performance }) {
     this.#redis = redis
     this.#keys = keys
+    this.#producer = producer
     this.#ring = ring
     this.#log = log
+    this.#clock = clock
+    this.#heardAt = clock.now()
   }
 
   get isUp() {
@@ -70,20 +79,30 @@ class Courier {
         if (replies[i].status === 'rejected') throw replies[i].reason
         // After a gap is filled, the copies that were on their way behind it were refused for the same gap.
         if (replies[i].value.reply === 'GAP') await this.#fillGap(session, batches[i])
-        this.#ring?.push(batches[i], performance.now())
+        this.#heardAt = this.#clock.now()
+        this.#ring?.push(batches[i], this.#heardAt)
         onDone?.(batches[i])
       }
       this.#pauseMs = 0
       this.#say('up')
     } catch (error) {
-      this.#fail(error)
+      this.#drop(session, error)
       throw error
     }
   }
 
   /** Run a command on the session, if there is one. */
   async ask(question) {
-    return this.isUp ? question(this.#session) : undefined
+    if (!this.isUp) return undefined
+    const session = this.#session
+    try {
+      const answer = await question(session)
+      this.#heardAt = this.#clock.now()
+      return answer
+    } catch (error) {
+      if (!session.isUsable) this.#drop(session, error)
+      throw error
+    }
   }
 
   close() {
@@ -104,17 +123,31 @@ class Courier {
   async #fillGap(session, batch) {
     const { reply, last } = await session.publish(batch)
     if (reply !== 'GAP') return
-    const { batches, givenUp } = this.#ring?.after(last, performance.now()) ?? {
-      batches: [],
-      givenUp: [0, 0, 0],
-    }
+    const { batches, givenUp } = this.#held(last)
     const missing = batches.filter(({ seq }) => seq < batch.seq)
+    await this.#sendAgain(session, last, [...missing, batch], givenUp)
+  }
+
+  /** The same for a server that does not have the last batch that it acknowledged; the next one may be long in coming. */
+  async #catchUp(session) {
+    if (!this.#ring || this.#ring.bytes === 0) return
+    const last = await session.last(this.#producer)
+    const { batches, givenUp } = this.#held(last)
+    if (batches.length > 0) await this.#sendAgain(session, last, batches, givenUp)
+  }
+
+  #held(last) {
+    return this.#ring?.after(last, this.#heardAt) ?? { batches: [], givenUp: [0, 0, 0] }
+  }
+
+  async #sendAgain(session, last, batches, givenUp) {
+    const { producer, seq } = batches.at(-1)
     const lost = givenUp.reduce((sum, count) => sum + count, 0)
     this.#log.warn(
-      `gap producer=${batch.producer} last=${last} seq=${batch.seq} sent_again=${missing.length} events_given_up=${lost}`,
+      `gap producer=${producer} last=${last} seq=${seq} sent_again=${batches.length} events_given_up=${lost}`,
     )
     let excuse = givenUp
-    for (const each of [...missing, batch]) {
+    for (const each of batches) {
       const answer = await session.publish(each, excuse)
       if (answer.reply === 'GAP')
         throw new Error(`gap not filled at ${each.seq}, the server has ${answer.last}`)
@@ -123,8 +156,15 @@ class Courier {
     }
   }
 
+  /** A session is over, and another begun: the server may have lost something, or be ready before the next batch is. */
+  #drop(session, error) {
+    session.end()
+    if (this.#session !== session) return
+    this.#fail(error)
+    this.connect()
+  }
+
   #fail(error) {
-    this.#session?.end()
     this.#session = undefined
     this.#pauseMs = Math.min(Math.max(this.#pauseMs * 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS)
     this.#say('down', error)
@@ -135,12 +175,25 @@ class Courier {
       await this.#pause()
       if (this.#closed) return
       try {
-        const session = await Session.open(this.#redis, this.#keys)
+        const session = await this.#opened()
         if (this.#closed) return session.end()
         this.#session = session
+        session.onLost((error) => this.#drop(session, error))
       } catch (error) {
         this.#fail(error)
       }
+    }
+  }
+
+  /** A session whose server has everything that this producer knows it to have acknowledged, as far as that is held. */
+  async #opened() {
+    const session = await Session.open(this.#redis, this.#keys)
+    try {
+      await this.#catchUp(session)
+      return session
+    } catch (error) {
+      session.end()
+      throw error
     }
   }
 

@@ -40,7 +40,7 @@ class Ring {
     this.#evict(now)
   }
 
-  /** {batches: those after `last` that are still held, givenUp: events of those that are not}. */
+  /** {batches: those after `last` that are held at an instant, givenUp: events of those that are not}. */
   after(last, now) {
     this.#evict(now)
     const first = this.#held.findIndex(({ batch }) => batch.seq > last)
@@ -60,7 +60,7 @@ class Ring {
     let gone = 0
     while (gone < this.#held.length) {
       const { batch, at, before } = this.#held[gone]
-      if (this.#bytes <= this.#maxBytes && now - at <= this.#maxMs) break
+      if (this.#bytes <= this.#maxBytes && now - at < this.#maxMs) break
       this.#bytes -= batch.length
       this.#marks.push({ seq: batch.seq, total: plus(before, batch.counts) })
       gone++

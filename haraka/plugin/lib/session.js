@@ -42,6 +42,19 @@ class Session {
     return this.#client.isOpen && this.#client.isReady
   }
 
+  /** Be told when the connection breaks, whoever or nobody waits for an answer. */
+  onLost(listener) {
+    this.#client.on('error', listener)
+  }
+
+  /** Number of the last batch that the server has of a producer, 0 where it does not know it. */
+  async last(producer) {
+    const stored = await this.#command(['HGET', this.#keys.publish[0], producer])
+    const [, seq] = /^(\d+):\d+$/.exec(stored ?? '0:0') ?? []
+    if (!seq) throw new Error(`unreadable number of producer ${producer}`)
+    return Number(seq)
+  }
+
   /** {reply: 'OK' | 'DUPLICATE' | 'GAP', last}, or an error after which nothing is known. */
   async publish(batch, givenUp) {
     const rest = [this.#numberOfKeys, ...this.#keys.publish, ...batch.args(givenUp)]

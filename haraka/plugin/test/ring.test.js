@@ -27,7 +27,7 @@ test('the ring stays within its bytes, and what left it is counted as given up',
 })
 
 test('the ring stays within its age, also where nothing new comes', () => {
-  const ring = filled(new Ring(1e6, 50), 10, (seq) => seq * 10)
+  const ring = filled(new Ring(1e6, 51), 10, (seq) => seq * 10)
   assert.deepEqual(seqs(ring.after(0, 120)), [7, 8, 9, 10])
   assert.deepEqual(ring.after(0, 1000), { batches: [], givenUp: [10, 0, 0] })
 })

@@ -44,7 +44,13 @@ function start(port, dir, { redis, ...main } = {}) {
   const home = new SpoolHome(path.join(dir, 'spool'), producer)
   const maxBytes = found.spool_max_mb * 1e6
   const disk = new Disk({ home, name: producer, tag: keys.tag, maxBytes, fsync: true })
-  const courier = new Courier({ redis: found.redis, keys, ring: new Ring(8e6, 60_000), log: logged })
+  const courier = new Courier({
+    redis: found.redis,
+    keys,
+    producer,
+    ring: new Ring(8e6, 60_000),
+    log: logged,
+  })
   const counters = new Counters()
   const publisher = new Publisher({ producer, settings: found, courier, spool: disk, counters, log: logged })
   let count = 0
@@ -53,6 +59,7 @@ function start(port, dir, { redis, ...main } = {}) {
   const close = async () => {
     disk.go()
     await publisher.close()
+    courier.close()
     await home.close()
   }
   return { publisher, courier, disk, counters, lines: logged.lines, one, add, close }
