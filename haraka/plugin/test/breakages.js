@@ -93,7 +93,13 @@ const BREAKAGES = [
     'return -Infinity - (',
     'publisher',
   ],
-  ['a living process is robbed', 'lib/spool_home.js', '!(await isAlive(root, holder))', 'true', 'claims'],
+  [
+    'a living process is robbed',
+    'lib/spool_home.js',
+    'if (await isAlive(root, holder)) return []',
+    'await isAlive(root, holder)',
+    'claims',
+  ],
   [
     "somebody else's directory is claimed",
     'lib/spool_home.js',
@@ -103,9 +109,9 @@ const BREAKAGES = [
   ],
   [
     'files are drained in the order of the alphabet',
-    'lib/claims.js',
-    '(a === b ? m - n : a < b ? -1 : 1)',
-    '(String(m) < String(n) ? -1 : 1)',
+    'lib/backlog.js',
+    'sort(([a], [b]) => a - b)',
+    'sort(([a], [b]) => (String(a) < String(b) ? -1 : 1))',
     'claims',
   ],
   [
