@@ -21,7 +21,7 @@ from worker.replay.span import Span
 STANDARD = "-"  # standard input or output
 
 _PAGE_ENTRIES = 500
-_PAGE_BYTES = 300_000  # stays in the processor's cache until its rows are made
+_PAGE_BYTES = 1_000_000
 
 
 class BadExport(AccountingError):

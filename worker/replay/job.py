@@ -55,8 +55,7 @@ class Replay:
         """Write everything, and yield after each page how far the source is; once it is exhausted, all files stand."""
         try:
             for page in source.pages():
-                for some in slices(page.entries):
-                    self._add(page.event_type, some)
+                self._add(page.event_type, page.entries)
                 yield page.done
             for output in self._outputs.values():
                 self._finish(output)
@@ -74,9 +73,8 @@ class Replay:
         part = self._renderers[event_type].part(entries)
         is_full = self._max_bytes is not None and output.length_with(part) >= self._max_bytes
         if is_full and len(entries) > 1:
-            half = len(entries) // 2
-            self._add(event_type, entries[:half])
-            self._add(event_type, entries[half:])
+            for some in _pieces(entries):
+                self._add(event_type, some)
             return
         output.append(part)
         self._count(part)
@@ -94,6 +92,13 @@ class Replay:
         tally.rows += part.row_count
         tally.dead += part.dead_count
         tally.listed += (_dead(letter) for letter in part.dead[: max(0, _LISTED - len(tally.listed))])
+
+
+def _pieces(entries: Sequence[RawEntry]) -> Sequence[Sequence[RawEntry]]:
+    """Return entries in slices, or a slice in halves: most of a page is rendered twice then, and not more often."""
+    half = len(entries) // 2
+    pieces = list(slices(entries))
+    return pieces if len(pieces) > 1 else (entries[:half], entries[half:])
 
 
 def _dead(letter: DeadLetter) -> DeadEvent:

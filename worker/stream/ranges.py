@@ -18,8 +18,8 @@ FIRST, LAST = "-", "+"  # as Redis calls the ends of a stream
 
 _LARGEST = "18446744073709551615-18446744073709551615"
 _PAGE_ENTRIES = 2000
-_PAGE_BYTES = 300_000  # stays in the processor's cache until its rows are made, or hashed
-_UNKNOWN_BYTES = 10_000.0  # of an entry, until some were seen: they hold arrays, and the first page may be large
+_PAGE_BYTES = 1_000_000  # larger ones take memory only, smaller ones wake the process more often
+_UNKNOWN_BYTES = 25_000.0  # of an entry, until some were seen: they hold arrays, and the first page may be large
 
 
 class Edge(NamedTuple):
