@@ -114,10 +114,11 @@ class Worker:
     def step(self) -> None:
         """Do one batch, or wait a little where there is none."""
         self._check_disk()
-        batch = self._in_hand or self._reader.next_batch(wait=not self._stopping)
+        wakes = self._stopping or self._schedule.take_due()
+        batch = self._in_hand or self._reader.next_batch(wait=not wakes)
         self._in_hand = None
         if batch is None:
-            self._rotate_due(idle=True)
+            self._rotate_due()
             self._drop_sealed()
             self._patience.went_well()
             return
@@ -133,7 +134,7 @@ class Worker:
         self._reader.written(batch)
         self._count(batch)
         self._in_hand = following
-        self._rotate_due(idle=False)
+        self._rotate_due()
         self._patience.went_well()
 
     def _look_around(self) -> None:
@@ -185,8 +186,8 @@ class Worker:
 
     # New files, rotation, seal: steps 12 to 14
 
-    def _rotate_due(self, *, idle: bool) -> None:
-        """Rotate the files that are due; an idle loop looks only when a timer woke it.
+    def _rotate_due(self) -> None:
+        """Rotate the files that are due, whatever a timer says: those go by the wall clock, which can be set back.
 
         What was asked for is done without archiving too, and is asked for until it is done.
         """
@@ -196,7 +197,7 @@ class Worker:
             )
             self._asked = False
             return
-        if not self._rotation.archiving or (not self._schedule.take_due() and idle):
+        if not self._rotation.archiving:
             return
         now, wall = self._monotonic(), datetime.fromtimestamp(self._patience.pauses.wall(), UTC)
         reasons = {
@@ -306,7 +307,6 @@ class Worker:
         self._note_births()
         if not self._stopping:
             self._open_missing()
-        self._schedule.look_again()
 
     def _open_missing(self) -> None:
         """Have one open file per type; at a start new ones, whatever an earlier process left open."""

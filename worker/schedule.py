@@ -1,7 +1,8 @@
 """Timers: APScheduler wakes the loop when an open file may be due, and runs what is not the loop's work.
 
-The scheduler's thread never touches an open file or the connection. It sets a flag; whether a file is due is decided
-by the pure policy from the file's start. So a timer that fires late, or after a stall, skips nothing:
+The scheduler's thread never touches an open file or the connection. It sets a flag, for which the loop looks at once
+and does not wait for entries first. Whether a file is due is decided by the pure policy from the file's start; the loop
+asks it after each wait. A timer that fires late, after a stall or because the wall clock was set back, skips nothing:
 `misfire_grace_time` is None (APScheduler's default of one second drops such a run without a word, protocol trap 30).
 """
 
@@ -70,12 +71,8 @@ class Schedule:
         trigger = IntervalTrigger(seconds=self._interval_seconds, start_date=start)
         self._scheduler.add_job(self._due.set, trigger, id=f"archive {event_type}", replace_existing=True)
 
-    def look_again(self) -> None:
-        """Let the loop look once more, as after a timer: what it was woken for may have failed."""
-        self._due.set()
-
     def take_due(self) -> bool:
-        """Tell whether to look: a timer has fired since the last call, or what came of it was interrupted."""
+        """Tell whether a timer has fired since the last call."""
         if not self._due.is_set():
             return False
         self._due.clear()

@@ -52,8 +52,8 @@ BREAKAGES = (
         "1", "own pending entries are read while a batch is in hand",
         (
             Edit(
-                _LOOP, "        batch = self._in_hand or self._reader.next_batch(wait=not self._stopping)\n",
-                "        kept = self._in_hand\n        batch = self._reader.next_batch(wait=not self._stopping and not kept)\n"
+                _LOOP, "        batch = self._in_hand or self._reader.next_batch(wait=not wakes)\n",
+                "        kept = self._in_hand\n        batch = self._reader.next_batch(wait=not wakes and not kept)\n"
                 "        batch, kept = (batch, kept) if batch else (kept, None)\n",
             ),
             Edit(_LOOP, "        self._in_hand = following\n", "        self._in_hand = following or kept\n"),

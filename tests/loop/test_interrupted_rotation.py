@@ -1,4 +1,4 @@
-"""A rotation that is interrupted: it is done once, and neither again at once nor put off until the next timer."""
+"""A rotation that is interrupted: it is done once, and neither again at once nor put off."""
 
 import errno
 from typing import Any
@@ -61,14 +61,11 @@ def test_files_that_an_interrupted_rotation_made_are_as_old_as_they_are(
     assert recipients_in(lab.path) == expected(lab)
 
 
-def test_a_rotation_that_failed_is_done_after_the_recovery_though_no_timer_fires_again(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rotation_that_failed_is_done_after_the_recovery(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.publisher.publish_some(3)
     worker = lab.worker()
     drain(worker, 3)
     lab.clock.now += A_DAY
-    worker._schedule._due.set()  # as a timer does
     left = failing(errno.ENOSPC, 1, lambda path: str(path).endswith(".tsv"), "link", monkeypatch)
     with pytest.raises(DiskTrouble) as trouble:
         worker.step()
