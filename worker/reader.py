@@ -42,16 +42,19 @@ class Reader:
     def next_batch(self, *, wait: bool) -> Batch | None:
         """Read when nothing is in hand: own pending entries first, then those of the dead, then new ones.
 
-        Own pending entries are looked at every time: a read whose reply was lost may have left some.
+        Own pending entries are looked at every time: a read whose reply was lost may have left some. Raises Fenced: one
+        that has nothing to commit would not notice.
         """
         batch = self._own_pending()
         if batch is None and self._is_time_to_look():
             self._look_at = self._monotonic() + self._look_every_seconds
             self._take_from_the_dead()
             batch = self._own_pending()
-        if batch is not None or not wait:
+        if batch is not None:
             return batch
         self._stream.renew_lease()
+        if not wait:
+            return None
         self._stream.request_new(self._size.entries, block=True)
         entries = self._stream.receive_entries()
         if not entries:

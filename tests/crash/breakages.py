@@ -259,6 +259,11 @@ BREAKAGES = (
         f"{_LOST}::test_trap_20_a_worker_whose_name_was_taken_in_another_directory_ends_and_touches_no_file",
     ),
     Breakage(
+        "20", "a lease is renewed without a look at who has the name",
+        (Edit("worker/stream/scripts/lease.lua", "~= epoch .. ' ' .. directory then", "== '' then"),),
+        f"{_LOST}::test_trap_20_an_idle_worker_whose_name_was_taken_ends_without_keeping_the_lease_alive_or_making_a_file",
+    ),
+    Breakage(
         "20", "a live holder of the name is not waited for",
         (Edit(_STREAM, 'if holder in {"", directory} or', "if True or"),),
         f"{_FLEET}::test_trap_20_a_live_holder_of_the_name_in_another_directory_is_waited_for",

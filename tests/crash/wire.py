@@ -18,9 +18,9 @@ from tests.crash.process import Process
 from worker.stream.script import Script
 
 #: Requests at which a process can be interrupted; the others only set up what is there already.
-OPERATIONS = {"EVALSHA", "XREADGROUP", "XPENDING", "XCLAIM", "EXISTS", "PEXPIRE", "SET", "DEL", "HGET", "HINCRBY"}
+OPERATIONS = {"EVALSHA", "XREADGROUP", "XPENDING", "XCLAIM", "EXISTS", "HGET", "HINCRBY"}
 
-NAMES = ("register", "commit", "read_alone", "forgive", "set_aside", "take_over", "seize", "forget", "retire")
+NAMES = ("register", "commit", "lease", "read_alone", "forgive", "set_aside", "take_over", "seize", "forget", "retire")
 SCRIPTS = {Script(name).sha: name for name in NAMES}
 
 

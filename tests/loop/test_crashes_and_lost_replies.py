@@ -12,7 +12,7 @@ from tests.support.files import check_manifest, data_files, recipients_in, seale
 from tests.support.workers import drain, settings
 from worker import records
 from worker.accounting_file import AccountingFile
-from worker.errors import Behind, DiskTrouble, NameTaken, ServerRefused, StreamUnavailable
+from worker.errors import Behind, DiskTrouble, Fenced, NameTaken, ServerRefused, StreamUnavailable
 from worker.loop import RECOVERABLE, Worker
 from worker.records import Record
 from worker.stream.script import Script
@@ -45,6 +45,10 @@ def work_on(lab: Lab, worker: Worker, events: int) -> None:
     assert recipients_in(lab.path) == expected(lab)
     assert lab.pending() == 0
     assert lab.ledger("events") == events
+
+
+def contents(lab: Lab) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for event_type in lab.keys.streams for file in data_files(lab.path, event_type)}
 
 
 def tails(lab: Lab) -> list[Path]:
@@ -173,16 +177,46 @@ def test_trap_20_a_worker_whose_name_was_taken_in_another_directory_ends_and_tou
     lab.client.delete(lab.keys.lease("worker-1"))  # it stalled, and its lease ran out
     other = lab.worker(settings(lab.path.parent / "elsewhere"))
     lab.publisher.publish_some(9)
-    before = {file: file.read_bytes() for event_type in lab.keys.streams for file in data_files(lab.path, event_type)}
+    before = contents(lab)
     with pytest.raises(NameTaken):
         for _ in range(10):
             try:
                 worker.step()
             except RECOVERABLE as error:
                 worker.recover(error)
-    after = {file: file.read_bytes() for event_type in lab.keys.streams for file in data_files(lab.path, event_type)}
-    assert {file: content[: len(before[file])] for file, content in after.items()} == before
+    assert {file: content[: len(before[file])] for file, content in contents(lab).items()} == before
     drain(other, 9)
+
+
+@pytest.mark.parametrize("by_timer", [False, True])
+def test_trap_20_an_idle_worker_whose_name_was_taken_ends_without_keeping_the_lease_alive_or_making_a_file(
+    lab: Lab, *, by_timer: bool
+) -> None:
+    lab.publisher.publish_some(9)
+    worker = lab.worker()
+    drain(worker, 9)
+    lab.client.delete(lab.keys.lease("worker-1"))
+    lab.worker(settings(lab.path.parent / "elsewhere"))
+    lab.client.pexpire(lab.keys.lease("worker-1"), 5_000)
+    before = contents(lab)
+    lab.clock.now += 86_400  # its files are due
+    if by_timer:
+        worker._schedule._due.set()
+    with pytest.raises(Fenced) as fenced:
+        worker.step()
+    assert lab.client.pttl(lab.keys.lease("worker-1")) <= 5_000
+    with pytest.raises(NameTaken):
+        worker.recover(fenced.value)
+    lab.die(worker)
+    assert contents(lab) == before
+
+
+def test_a_stop_ends_no_lease_of_a_registration_that_came_meanwhile(lab: Lab) -> None:
+    worker = lab.worker()
+    lab.client.delete(lab.keys.lease("worker-1"))
+    lab.worker(settings(lab.path.parent / "elsewhere"))
+    worker._stream.release_lease()
+    assert lab.client.exists(lab.keys.lease("worker-1"))
 
 
 def test_trap_9_a_server_that_lost_its_tail_gets_the_record_back_and_no_row_is_cut(lab: Lab) -> None:

@@ -14,7 +14,7 @@ from worker.loop import Worker
 from worker.patience import STOP_SECONDS
 from worker.stream.script import Script
 
-COMMIT = Script("commit").sha
+COMMIT, LEASE = Script("commit").sha, Script("lease").sha
 IDLE = "BLOCK"  # a read that waits: nothing is in hand
 
 
@@ -70,7 +70,7 @@ def test_a_stop_of_a_worker_that_was_fenced_meanwhile_seals_its_files(
 
 
 @pytest.mark.parametrize("reply_only", [False, True])
-@pytest.mark.parametrize(("word", "before"), [(COMMIT, 0), (COMMIT, 1), ("DEL", 0)])
+@pytest.mark.parametrize(("word", "before"), [(COMMIT, 0), (COMMIT, 1), (LEASE, 0)])
 def test_a_stop_whose_connection_drops_while_it_closes_seals_its_files(
     lab: Lab, caplog: pytest.LogCaptureFixture, word: str, before: int, *, reply_only: bool
 ) -> None:

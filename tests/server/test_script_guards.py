@@ -71,6 +71,7 @@ class Stage:
         record = records.decode(self._stored())
         assert self.client.hget(KEYS.owners, "worker-1") == self.mine._identity()[1] + b" dir"
         return {
+            "alive": self.client.exists(KEYS.lease("worker-1")),
             "mine": self.pending("worker-1"),
             "dead": self.pending("dead"),
             "lost": sum(int(self.client.hget(KEYS.ledger, f"{event_type}:lost")) for event_type in TYPES),
@@ -104,6 +105,7 @@ class Stage:
         deeds: dict[str, Callable[[], object]] = {
             "register": lambda: self.mine.register("dir", renew=False),
             "commit": lambda: commit(self.mine, Record(batch=1), self.parts),
+            "lease": self.mine.renew_lease,
             "read_alone": lambda: self.mine.read_alone("bounce", self.entry),
             "set_aside": lambda: self.mine.set_aside("bounce", self.entry, "killed its readers"),
             "forgive": lambda: self.mine.forgive(3, suspect),
@@ -129,6 +131,7 @@ SCRIPTS = {
         (KEYS.owners, KEYS.records, KEYS.lease("worker-1"), KEYS.ledger, KEYS.dead, KEYS.watch, *STREAMS),
         COMMIT_COUNTERS,
     ),
+    "lease": Touched((KEYS.owners, KEYS.lease("worker-1"))),
     "read_alone": Touched((KEYS.owners, KEYS.ledger, KEYS.watch, KEYS.streams["bounce"]), ("lost",)),
     "set_aside": Touched(
         (KEYS.owners, KEYS.ledger, KEYS.dead, KEYS.watch, KEYS.streams["bounce"]), ("dead", "lost", "foreign")
@@ -208,7 +211,8 @@ def test_trap_14_an_epoch_that_does_not_count_on_stops_a_script_before_its_first
 #: What differs after each script.
 DONE: dict[str, dict[str, object]] = {
     "register": {},
-    "commit": {"mine": 0, "my record": True},
+    "commit": {"alive": 1, "mine": 0, "my record": True},
+    "lease": {"alive": 1},
     "read_alone": {"mine": 2, "lost": 1},
     "set_aside": {"mine": 2, "letters": 1},
     "forgive": {"mine": 0, "lost": 3},

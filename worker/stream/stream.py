@@ -6,7 +6,6 @@ the stream again, registers, and lets the record say what ran.
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -21,13 +20,13 @@ from worker.settings import StreamSettings
 from worker.stream import fleet, setup
 from worker.stream.fleet import Seized, Taken
 from worker.stream.keys import GROUP, Keys
-from worker.stream.link import Connector, Link, Refused, connector
+from worker.stream.link import Connector, Link, connector
 from worker.stream.script import Script
 
 Entries = dict[str, list[RawEntry]]
 
 
-_register, _commit = Script("register"), Script("commit")
+_register, _commit, _lease = Script("register"), Script("commit"), Script("lease")
 _read_alone, _forgive, _set_aside = Script("read_alone"), Script("forgive"), Script("set_aside")
 
 
@@ -70,7 +69,7 @@ class Stream:
         """Connect, load the scripts, and make every key that a script names exist."""
         self._registered = None
         self._link.open()
-        for script in (_register, _commit, _read_alone, _forgive, _set_aside, *fleet.SCRIPTS):
+        for script in (_register, _commit, _lease, _read_alone, _forgive, _set_aside, *fleet.SCRIPTS):
             self._link.call("SCRIPT", "LOAD", script.source)
         setup.set_up(self._link, self.keys, self._wanted)
 
@@ -250,17 +249,19 @@ class Stream:
             raise StreamUnavailable(f"a commit reached {reached} of {wanted} replicas in {self._settings.wait_ms} ms")
 
     def renew_lease(self) -> None:
-        """Say that this consumer is alive, though nothing was to commit."""
-        key, lease_ms = self.keys.lease(self._consumer), self._settings.lease_seconds * 1000
-        if self._link.call("PEXPIRE", key, lease_ms):
-            return
-        epoch = self._registered[1] if self._registered else b""
-        with suppress(Refused):  # at maxmemory; the next commit sets it
-            self._link.call("SET", key, epoch, "PX", lease_ms)
+        """Say that this consumer is alive, though nothing was to commit. Raises Fenced."""
+        if self._lease(self._settings.lease_seconds * 1000) != b"OK":
+            raise Fenced
 
     def release_lease(self) -> None:
-        """Let others take over at once."""
-        self._link.call("DEL", self.keys.lease(self._consumer))
+        """Let others take over at once; another registration's lease is left alone."""
+        self._lease(0)
+
+    def _lease(self, lease_ms: int) -> object:
+        keys, consumer = self.keys, self._consumer
+        return self._link.call(
+            "EVALSHA", _lease.sha, 2, keys.owners, keys.lease(consumer), consumer, *self._identity(), lease_ms
+        )
 
 
 def _counts(event_type: str, part: Part | None) -> tuple[object, ...]:
