@@ -109,12 +109,11 @@ class TypeRenderer:
         parts = [self._slice(some) for some in slices(entries)]
         return parts[0] if len(parts) == 1 else _join(parts)
 
-    def lines(self, entries: Sequence[RawEntry]) -> Iterator[list[bytes]]:
-        """Yield the rows of entries, some at a time, without their ends: for who wants nothing else of them."""
+    def lines(self, entries: Sequence[RawEntry]) -> Iterator[list[str]]:
+        """Yield the rows of entries, some at a time, without their line breaks: for who wants nothing else of them."""
         for some in slices(entries):
             decoded = self._decode(some)
-            rows, _ = self.rows.render(decoded.ids, decoded.events, suspect=decoded.suspect)
-            yield rows.split(b"\n")[:-1]
+            yield self.rows.lines(decoded.ids, decoded.events, suspect=decoded.suspect)
 
     def _slice(self, entries: Sequence[RawEntry]) -> Part:
         decoded = self._decode(entries)

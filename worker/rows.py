@@ -211,9 +211,10 @@ class Rows:
             self._clean = _compile(self._joined(event_type, clean=True), dict(names))
 
     def _joined(self, event_type: str, *, clean: bool) -> str:
-        """Return the expression of a delimited line: one f-string."""
+        """Return the expression of a delimited line, without its line break: one f-string."""
         cells = [_cell(column, event_type, self._layout.missing, clean=clean) for column in self.columns]
-        separator, terminator = _literal(self._layout.separator), _literal(self._layout.terminator)
+        terminator = _literal(self._layout.terminator.removesuffix("\n"))
+        separator = _literal(self._layout.separator)
         return 'f"""' + separator.join("{" + cell + "}" for cell in cells) + terminator + '"""'
 
     def _object(self, event_type: str, names: dict[str, Any]) -> str:
@@ -221,30 +222,33 @@ class Rows:
         plain = cleaner(Layout("\t", "", ""))
         names["clean"] = plain
         cells = (f"{column!r}: {_json_value(column, event_type)}" for column in self.columns)
-        return "json({" + ", ".join(cells) + "}).decode() + '\\n'"
+        return "json({" + ", ".join(cells) + "}).decode()"
 
     def render(self, ids: Sequence[bytes], decoded: Sequence[Sequence[Any]], *, suspect: bool) -> tuple[bytes, int]:
         """Return the rows as UTF-8 and their number.
 
         `suspect` says that some value may hold a control character or a quote (`is_suspect` of the joined JSON).
         """
-        if suspect:
-            lines = self._clean(ids, decoded)
-            return "".join(lines).encode(), len(lines)
-        lines = self._plain(ids, decoded)
-        text = "".join(lines)
-        if not self._jsonl and not self._is_regular(text, len(lines)):
-            lines = self._clean(ids, decoded)
-            text = "".join(lines)
-        return text.encode(), len(lines)
+        lines = self.lines(ids, decoded, suspect=suspect)
+        count = len(lines)
+        if count:
+            lines.append("")  # for the last line break
+        return "\n".join(lines).encode(), count
 
-    def _is_regular(self, text: str, rows: int) -> bool:
+    def lines(self, ids: Sequence[bytes], decoded: Sequence[Sequence[Any]], *, suspect: bool) -> list[str]:
+        """Return the rows one by one, without their line breaks."""
+        if suspect:
+            return self._clean(ids, decoded)
+        lines = self._plain(ids, decoded)
+        return lines if self._jsonl or self._is_regular(lines) else self._clean(ids, decoded)
+
+    def _is_regular(self, lines: list[str]) -> bool:
         """Tell whether no value holds the separator. A TAB cannot get here: JSON escapes it."""
         separator, terminator, _ = self._layout
         if separator == "\t":
             return True
         per_row = len(self.columns) - 1 + terminator.count(separator)
-        return text.count(separator) == rows * per_row
+        return "".join(lines).count(separator) == len(lines) * per_row
 
 
 def _json_value(column: str, event_type: str) -> str:

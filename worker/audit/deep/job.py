@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from worker.audit.deep import hashes
 from worker.audit.deep.altered import Wanted
 from worker.audit.deep.choice import Choice, ids_of
 from worker.audit.deep.compare import Difference, compare
@@ -84,7 +85,7 @@ class TypeAudit:
     def _spill_events(self, spill: Spill) -> Iterator[int]:
         for side, entries in self._entries(self._choice.known):
             for lines in self._choice.renderer.lines(entries):
-                spill.add(side, map(hash, lines))
+                spill.add(side, hashes.of_texts(lines))
                 yield len(lines)
         first = self._ranges.first(self._choice.type)
         self._first = first.id if first else None
@@ -101,7 +102,7 @@ class TypeAudit:
         for side, files, stored in self._judged():
             reader = Reader(files.place, self._choice.renderer.rows.header)
             for block in reader.rows(stored):
-                spill.add(side, map(hash, block.lines))
+                spill.add(side, hashes.of_lines(block.lines))
                 yield len(block.lines)
             self.findings += reader.findings
 

@@ -1,8 +1,4 @@
-"""Hashes of rows on disk, in partitions that are small enough to be compared in memory.
-
-Python's own hash of bytes: 64 bits, in C, keyed at random in each process, so that nobody can make two rows collide.
-Nothing here outlives the process, or is meant to.
-"""
+"""Hashes of rows on disk, in partitions that are small enough to be compared in memory."""
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
