@@ -1,18 +1,19 @@
 """The two sides against each other: which rows are missing, doubled, or of no event. Pure."""
 
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from itertools import chain, filterfalse, islice
 
 from msgspec import Struct, field
 
-from worker.audit.deep.spill import Side
+from worker.audit.deep.spill import Partition, Side
 
 #: Rows of a kind whose hashes are kept, so that the second pass can find them; the counts are exact beyond it.
 KEPT = 200_000
 
-Partition = Mapping[Side, "array[int]"]
+_TOLD = (Side.EXPECTED, Side.ELSEWHERE, Side.KNOWN)  # by events
+_THERE = (Side.FOUND, Side.OLD)
 
 
 class Difference(Struct):
@@ -38,34 +39,54 @@ def compare(partitions: Iterable[Partition]) -> Difference:
     """Return how the sides differ."""
     found = Difference()
     for partition in partitions:
-        if not _is_same(partition):
-            _compare(partition, found)
+        _compare(partition, found)
     return found
 
 
-def _is_same(partition: Partition) -> bool:
-    """Tell at little cost whether exactly what is expected stands: equal sums of random numbers are no chance."""
-    expected, stands = partition[Side.EXPECTED], partition[Side.FOUND]
-    others = (partition[side] for side in (Side.ELSEWHERE, Side.KNOWN, Side.OLD))
-    return not any(others) and len(expected) == len(stands) and sum(expected) == sum(stands)
-
-
 def _compare(partition: Partition, found: Difference) -> None:
-    told = Counter(chain(partition[Side.EXPECTED], partition[Side.ELSEWHERE], partition[Side.KNOWN]))
-    there = Counter(chain(partition[Side.FOUND], partition[Side.OLD]))
-    differing = [row for row, wanted in told.items() if there[row] != wanted]
+    differing, strange = _distinct(partition) or _counted(partition)
     if differing:
-        expected, elsewhere = Counter(partition[Side.EXPECTED]), Counter(partition[Side.ELSEWHERE])
+        expected, elsewhere, known = (
+            _count(differing, partition, side) for side in (Side.EXPECTED, Side.ELSEWHERE, Side.KNOWN)
+        )
+        there = _count(differing, partition, Side.FOUND, Side.OLD)
         for row in differing:
-            _differs(found, row, (expected[row], elsewhere[row], told[row]), there[row])
-    strange = there.keys() - told.keys()
+            told = expected[row] + elsewhere[row] + known[row]
+            _differs(found, row, (expected[row], elsewhere[row], told), there[row])
     if strange:
-        stands = Counter(partition[Side.FOUND])
-        for row in strange:
-            found.unexpected += stands[row]
-            found.old += there[row] - stands[row]
-            if stands[row] and len(found.unexpected_hashes) < KEPT:
-                found.unexpected_hashes.add(row)
+        stands = _count(strange, partition, Side.FOUND)
+        found.unexpected += stands.total()
+        found.old += _count(strange, partition, Side.OLD).total()
+        found.unexpected_hashes.update(islice(stands, max(0, KEPT - len(found.unexpected_hashes))))
+
+
+def _distinct(partition: Partition) -> tuple[AbstractSet[int], AbstractSet[int]] | None:
+    """Return the rows that do not stand, and those that no event has; at little cost, where no row comes twice."""
+    stands = set[int]()
+    stands.update(*(partition[side] for side in _THERE))
+    rows = len(stands)
+    if rows < _size(partition, _THERE):
+        return None
+    missing = list(filterfalse(stands.__contains__, chain.from_iterable(partition[side] for side in _TOLD)))
+    stands.difference_update(*(partition[side] for side in _TOLD))
+    if _size(partition, _TOLD) - len(missing) > rows - len(stands):  # some that stand are told of more than once
+        return None
+    return set(missing), stands
+
+
+def _counted(partition: Partition) -> tuple[AbstractSet[int], AbstractSet[int]]:
+    """Return the rows that stand more or less often than their events tell, and those that no event has."""
+    told, there = (Counter(chain.from_iterable(partition[side] for side in sides)) for sides in (_TOLD, _THERE))
+    return {row for row, wanted in told.items() if there[row] != wanted}, there.keys() - told.keys()
+
+
+def _size(partition: Partition, sides: Iterable[Side]) -> int:
+    return sum(len(partition[side]) for side in sides)
+
+
+def _count(rows: AbstractSet[int], partition: Partition, *sides: Side) -> Counter[int]:
+    """Count how often some rows are on these sides."""
+    return Counter(row for side in sides for row in partition[side] if row in rows)
 
 
 def _differs(found: Difference, row: int, wanted: tuple[int, int, int], there: int) -> None:

@@ -50,12 +50,12 @@ class TypeAudit:
         events = last.at - first.at + first.n if first and last else 0
         return max(0, events) + sum(stored.rows for _, stored in self._choice.files)
 
-    def run(self, directory: Path, total: int) -> Iterator[int]:
+    def run(self, directory: Path) -> Iterator[int]:
         """Compare, spilling into a directory; yields how many more rows were read.
 
         Raises Expired, StreamUnavailable.
         """
-        spill = Spill(directory, total // 2)
+        spill = Spill(directory)
         yield from self._spill_events(spill)
         yield from self._spill_files(spill)
         difference = compare(spill.partitions())

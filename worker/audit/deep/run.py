@@ -65,12 +65,11 @@ def deep_audit(
 
 
 def _run(jobs: Sequence[TypeAudit], watch: Watch) -> None:
-    totals = [job.total for job in jobs]
     done = 0
-    with watch(sum(totals)) as tell:
-        for job, total in zip(jobs, totals, strict=True):
+    with watch(sum(job.total for job in jobs)) as tell:
+        for job in jobs:
             with _directory() as directory:
-                for rows in job.run(directory, total):
+                for rows in job.run(directory):
                     done += rows
                     tell(done, done)
 
