@@ -31,6 +31,7 @@ from worker.stream.keys import GROUP, Keys
 from worker.stream.link import connector
 
 KEYS = Keys.of(PARTITION)
+Tell = Callable[[int, int], object]
 EVERYTHING = Span("0-0", "18446744073709551615-0")
 
 
@@ -49,14 +50,16 @@ def publisher(client: Any) -> Publisher:
     return Publisher(client, PARTITION)
 
 
-def deep(configured: Settings, url: str, *others: Settings, span: Span = EVERYTHING) -> DeepReport:
-    """Return what a deep audit finds."""
+def deep(
+    configured: Settings, url: str, *others: Settings, span: Span = EVERYTHING, tell: Tell = lambda _done, _count: None
+) -> DeepReport:
+    """Return what a deep audit finds; `tell` is called as rows are read."""
     question = Question(span=span, types=TYPES, rows=configured.rows, known_lost=0)
     connect = connector(configured.stream, url)
     shelves = [configured, *others]
 
     def watch(_total: int) -> Any:
-        return nullcontext(lambda _done, _count: None)
+        return nullcontext(tell)
 
     return deep_audit(connect, PARTITION, lambda: [shelf(each) for each in shelves], question, watch)
 
@@ -225,6 +228,34 @@ def test_rows_of_expired_files_are_not_missing_but_those_beside_them_are(
     second.path.unlink()
     manifest_path(second.path).unlink()
     assert len(rows(deep(configured, valkey.url))) == 1 + second.rows
+
+
+def test_files_that_expire_one_after_the_other_while_it_reads_are_not_missed_and_what_is_beside_them_is(
+    configured: Settings, publisher: Publisher, valkey: RealValkey
+) -> None:
+    publisher.publish_some(300, recipients=2)
+    work(configured, valkey.url, 300)
+    standing = {name: list(sealed(place)) for name, place in places(configured.directory).items()}
+    kept = [of_type.pop(2) for of_type in standing.values()]
+    assert all(len(of_type) > 6 for of_type in standing.values())
+    kept[-1].path.chmod(0o640)
+    gone = rewrite(kept[-1].path, lambda lines: lines[:1] + lines[2:])[1]
+    expired = dict.fromkeys(TYPES, 0)
+
+    def expire_one(_done: int, _count: int) -> None:
+        for name, of_type in standing.items():
+            if of_type:
+                expired[name] += of_type[0].rows
+                expire(of_type.pop(0), places(configured.directory)[name])
+
+    report = deep(configured, valkey.url, tell=expire_one)
+    assert [each[:2] for each in rows(report)] == [("row missing", rcpt(gone))]
+    assert not any(standing.values())
+    assert all(each.expired_files > 1 for each in report.types)
+    assert [each.elsewhere for each in report.types] == [each.expired_rows for each in report.types]
+    [other] = [each for each in report.types if each.type == "delivered"]
+    assert other.rows_in_files + other.expired_rows == other.rows_of_events == 200
+    assert deep(configured, valkey.url).types[0].expired_rows == expired["delivered"]
 
 
 def _fields(struct: Any) -> dict[str, Any]:

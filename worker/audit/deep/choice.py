@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from worker.audit.deep.layout import Layout, one_layout
-from worker.audit.deep.sides import Sides, Written
+from worker.audit.deep.sides import Sides, Sight, Written
 from worker.audit.directory import Files, View
 from worker.audit.report import elsewhere
 from worker.batch import TypeRenderer
@@ -59,7 +59,7 @@ def choose(event_type: str, span: Span, rows: RowSettings, moment: Moment) -> Ch
     written = Written(
         stream.last_delivered, pending, _both(snapshot.letters[event_type].indexes, moment.settled[event_type])
     )
-    unseen = [ids_of(manifest) for manifest in expired]
+    sight = Sight([ids_of(stored) for _, stored in files], [ids_of(each) for each in expired], rows_elsewhere > 0)
     return Choice(
         type=event_type,
         files=files,
@@ -67,7 +67,7 @@ def choose(event_type: str, span: Span, rows: RowSettings, moment: Moment) -> Ch
         rows_elsewhere=rows_elsewhere,
         layout=layout,
         renderer=TypeRenderer(event_type, layout.settings(rows, event_type)),
-        sides=Sides(span, written, unseen, is_elsewhere=rows_elsewhere > 0),
+        sides=Sides(span, written, sight),
         expected=Span(span.start, min(span.end, stream.last_delivered, key=id_order)),
     )
 

@@ -12,7 +12,7 @@ import zstandard
 from worker.audit.finding import Finding, Kind
 from worker.catalogue import expired
 from worker.inventory import Place, Stored, contents, sealed_file
-from worker.manifest import BadManifest
+from worker.manifest import BadManifest, Manifest
 
 _BLOCK_BYTES = 1 << 18  # fits into the processor's cache with its lines
 _TRIES = 5
@@ -20,7 +20,11 @@ _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
 
 
 class Expired(Exception):
-    """A file has expired since the audit began."""
+    """A file has expired since the audit began; nothing of it was read."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        super().__init__(manifest.name)
+        self.manifest = manifest
 
 
 class Lines(NamedTuple):
@@ -51,8 +55,9 @@ class Reader:
                 first += len(lines)
                 yield Lines(stored, number, rows)
         except FileNotFoundError as error:
-            if any(gone.name == stored.path.name for gone in expired(self._place)):
-                raise Expired(str(error)) from error
+            for manifest in expired(self._place):
+                if manifest.name == stored.path.name:
+                    raise Expired(manifest) from error
             self.findings.append(_finding(Kind.FILE_MISSING, stored, "is not there"))
         except _UNREADABLE as error:
             self.findings.append(_finding(Kind.FILE_UNREADABLE, stored, f"cannot be read: {error}"))

@@ -1,26 +1,26 @@
 """The deep audit of one type: read the streams, read the files, compare, and look for what differs.
 
 The streams are read before the files: an entry may be trimmed meanwhile, and then the files that begin before the first
-entry that is left are not judged by rows of events that cannot be seen. A file that expires meanwhile cannot be read
-any more; then `Expired` is raised, and the audit begins again without it.
+entry that is left are not judged by rows of events that cannot be seen. A file that expires before it is read is one
+that cannot be seen, like those that had expired before: rows of its segments of the stream are not missing.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from worker.audit.deep import hashes
 from worker.audit.deep.altered import Wanted
 from worker.audit.deep.choice import Choice, ids_of
 from worker.audit.deep.compare import Difference, compare
-from worker.audit.deep.files import Reader
+from worker.audit.deep.files import Expired, Reader
 from worker.audit.deep.listing import Found, Missing
 from worker.audit.deep.report import Listed, TypeReport, listed
+from worker.audit.deep.sides import Entries
 from worker.audit.deep.spill import Side, Spill
 from worker.audit.directory import Files
 from worker.audit.finding import Finding, Kind
 from worker.batch import BatchSize
-from worker.decode import RawEntry
 from worker.inventory import Stored
 from worker.records import id_order
 from worker.replay.span import Span
@@ -39,6 +39,8 @@ class TypeAudit:
         self._choice = choice
         self._ranges = ranges
         self._first: str | None = None  # the first entry of the stream, once it was read
+        self._expired = [*choice.expired]
+        self._unseen = set[int]()  # segments of the stream
         self.findings: list[Finding] = []
         self.report: TypeReport | None = None
 
@@ -51,14 +53,11 @@ class TypeAudit:
         return max(0, events) + sum(stored.rows for _, stored in self._choice.files)
 
     def run(self, directory: Path) -> Iterator[int]:
-        """Compare, spilling into a directory; yields how many more rows were read.
-
-        Raises Expired, StreamUnavailable.
-        """
+        """Compare, spilling into a directory; yields how many more rows were read. Raises StreamUnavailable."""
         spill = Spill(directory)
         yield from self._spill_events(spill)
         yield from self._spill_files(spill)
-        difference = compare(spill.partitions())
+        difference = compare(spill.partitions(self._unseen))
         found = self._find(difference)
         missing = self._find_missing(difference, found)
         self._conclude(spill, difference, listed(self._choice.type, difference, found, missing, self._choice.layout))
@@ -68,8 +67,9 @@ class TypeAudit:
         found = Found(difference)
         if found.is_wanted:
             for side, files, stored in self._judged():
-                for block in Reader(files.place, self._choice.renderer.rows.header).rows(stored):
-                    found.look(side, block)
+                with suppress(Expired):  # its rows stay counted, and are not named
+                    for block in Reader(files.place, self._choice.renderer.rows.header).rows(stored):
+                        found.look(side, block)
         return found
 
     def _find_missing(self, difference: Difference, found: Found) -> Missing:
@@ -78,19 +78,19 @@ class TypeAudit:
             difference, self._choice.renderer, Wanted((row.text for row in found.unexpected), self._choice.layout)
         )
         if difference.missing or (difference.elsewhere and found.unexpected):
-            for side, entries in self._entries(self._choice.expected):
+            for side, _, entries in self._entries(self._choice.expected):
                 missing.look(side, entries)
         return missing
 
     def _spill_events(self, spill: Spill) -> Iterator[int]:
-        for side, entries in self._entries(self._choice.known):
+        for side, segment, entries in self._entries(self._choice.known):
             for lines in self._choice.renderer.lines(entries):
-                spill.add(side, hashes.of_texts(lines))
+                spill.add(side, hashes.of_texts(lines), segment)
                 yield len(lines)
         first = self._ranges.first(self._choice.type)
         self._first = first.id if first else None
 
-    def _entries(self, span: Span) -> Iterator[tuple[Side, Sequence[RawEntry]]]:
+    def _entries(self, span: Span) -> Iterator[Entries]:
         if span.is_empty:
             return
         size = BatchSize(max_entries=_PAGE_ENTRIES, max_bytes=_PAGE_BYTES, mean_bytes=_PAGE_BYTES / 100)
@@ -101,9 +101,13 @@ class TypeAudit:
     def _spill_files(self, spill: Spill) -> Iterator[int]:
         for side, files, stored in self._judged():
             reader = Reader(files.place, self._choice.renderer.rows.header)
-            for block in reader.rows(stored):
-                spill.add(side, hashes.of_lines(block.lines))
-                yield len(block.lines)
+            try:
+                for block in reader.rows(stored):
+                    spill.add(side, hashes.of_lines(block.lines))
+                    yield len(block.lines)
+            except Expired as expired:
+                self._expired.append(expired.manifest)
+                self._unseen.update(self._choice.sides.lose_sight_of(ids_of(stored)))
             self.findings += reader.findings
 
     def _judged(self) -> Iterator[tuple[Side, Files, Stored]]:
@@ -115,7 +119,7 @@ class TypeAudit:
 
     def _conclude(self, spill: Spill, difference: Difference, rows: Listed) -> None:
         self.findings += rows.findings
-        expired_rows = sum(each.rows for each in self._choice.expired)
+        expired_rows = sum(each.rows for each in self._expired)
         not_here = difference.elsewhere - (rows.altered - rows.expected)
         surplus = not_here - expired_rows - self._choice.rows_elsewhere
         if surplus > 0:
@@ -139,7 +143,7 @@ class TypeAudit:
             unexpected=difference.unexpected - rows.altered,
             elsewhere=not_here,
             no_longer_in_the_stream=difference.old,
-            expired_files=len(self._choice.expired),
+            expired_files=len(self._expired),
             expired_rows=expired_rows,
-            uploaded=[each.uploaded.url for each in self._choice.expired if each.uploaded],
+            uploaded=[each.uploaded.url for each in self._expired if each.uploaded],
         )

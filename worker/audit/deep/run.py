@@ -1,4 +1,4 @@
-"""A deep audit from its counts to its rows, begun again where a file expires in the middle of it."""
+"""A deep audit from its counts to its rows."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -8,19 +8,16 @@ from pathlib import Path
 from msgspec import Struct
 
 from worker.audit.deep.choice import Moment, choose
-from worker.audit.deep.files import Expired
 from worker.audit.deep.job import TypeAudit
 from worker.audit.deep.report import TypeReport
 from worker.audit.directory import Shelf
-from worker.audit.finding import Finding, NotAudited
+from worker.audit.finding import Finding
 from worker.audit.report import Report, audit
 from worker.replay.span import Span
 from worker.settings import RowSettings
 from worker.stream.link import Connector
 from worker.stream.ranges import ranges
 from worker.stream.snapshot import snapshots
-
-_TRIES = 3
 
 #: Shows how many rows were read, of about so many: what it yields is told how many so far, twice.
 Watch = Callable[[int], AbstractContextManager[Callable[[int, int], None]]]
@@ -47,21 +44,16 @@ def deep_audit(
     connect: Connector, partition: str, shelves: Callable[[], Sequence[Shelf]], question: Question, watch: Watch
 ) -> DeepReport:
     """Compare every event of a span with every row. Raises StreamUnavailable, NotAudited, OSError."""
-    for _ in range(_TRIES):
-        with snapshots(connect, partition) as taken:
-            counts, snapshot, views = audit(taken, shelves(), question.known_lost)
-            moment = Moment(snapshot=snapshot, settled=taken.settled(snapshot), views=views)
-        with ranges(connect, partition) as streams:
-            chosen = (choose(name, question.span, question.rows, moment) for name in question.types)
-            jobs = [TypeAudit(choice, streams) for choice in chosen]
-            try:
-                _run(jobs, watch)
-            except Expired:
-                continue
-        findings = list(counts.findings)
-        findings += (each for job in jobs for each in job.findings if not _is_told(each, counts.findings))
-        return DeepReport(counts=counts, types=[job.report for job in jobs if job.report], findings=findings)
-    raise NotAudited("files expire faster than they can be read: begin later (--from)")
+    with snapshots(connect, partition) as taken:
+        counts, snapshot, views = audit(taken, shelves(), question.known_lost)
+        moment = Moment(snapshot=snapshot, settled=taken.settled(snapshot), views=views)
+    with ranges(connect, partition) as streams:
+        chosen = (choose(name, question.span, question.rows, moment) for name in question.types)
+        jobs = [TypeAudit(choice, streams) for choice in chosen]
+        _run(jobs, watch)
+    findings = list(counts.findings)
+    findings += (each for job in jobs for each in job.findings if not _is_told(each, counts.findings))
+    return DeepReport(counts=counts, types=[job.report for job in jobs if job.report], findings=findings)
 
 
 def _run(jobs: Sequence[TypeAudit], watch: Watch) -> None:

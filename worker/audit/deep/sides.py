@@ -1,5 +1,6 @@
 """Which side of the comparison an entry is on: must its rows stand in the files, may they, or can nobody tell. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
@@ -27,37 +28,68 @@ class Written(NamedTuple):
     letters: Mapping[bytes, AbstractSet[int]]  # by id: events in it that are dead letters; -1: the whole entry
 
 
-class Sides:
-    """Tells entries of one type apart, page by page."""
+class Sight(NamedTuple):
+    """What can be seen of the files of one type."""
 
-    def __init__(self, span: Span, written: Written, unseen: Sequence[Span], *, is_elsewhere: bool) -> None:
-        """`unseen` are spans of files that are not here any more; with `is_elsewhere`, others have files too."""
+    files: Sequence[Span]  # that are here
+    gone: Sequence[Span]  # that would have to be looked at too
+    is_elsewhere: bool  # others have files of any time
+
+
+class Entries(NamedTuple):
+    """Entries that follow each other, on one side and in one segment of the stream."""
+
+    side: Side
+    segment: int
+    entries: Sequence[RawEntry]
+
+
+class Sides:
+    """Tells entries of one type apart, page by page.
+
+    Files can expire while they are read. So where each begins and ends, a segment of the stream ends and another
+    begins: what a file that is gone had is whole segments.
+    """
+
+    def __init__(self, span: Span, written: Written, sight: Sight) -> None:
         self._span = span
         self._written = written
-        self._unseen = unseen
-        self._is_elsewhere = is_elsewhere
+        self._gone = list(sight.gone)
+        self._is_elsewhere = sight.is_elsewhere
         self._through = id_order(written.through)
         self._special = written.pending | written.letters.keys()
-        self._edges = [self._after(written.through)]
-        for each in (span, *unseen):
-            self._edges += [id_order(each.start), self._after(each.end)]
+        edges = {self._after(written.through)}
+        for each in (span, *sight.files, *sight.gone):
+            edges |= {id_order(each.start), self._after(each.end)}
+        self._edges = sorted(edges)
 
-    def split(self, page: Sequence[RawEntry]) -> Iterator[tuple[Side, Sequence[RawEntry]]]:
-        """Yield a page's entries by side, in their order, without the events that are dead letters."""
-        first, last = id_order(page[0][0].decode()), id_order(page[-1][0].decode())
+    def split(self, page: Sequence[RawEntry]) -> Iterator[Entries]:
+        """Yield a page's entries by side and segment, in their order, without the events that are dead letters."""
+        first, last = self._segment(page[0]), self._segment(page[-1])
         if self._special and not self._special.isdisjoint(entry_id for entry_id, _ in page):
             page = list(self._without_letters(page))
-        elif not any(first < edge <= last for edge in self._edges):
-            yield self._side(page[0]), page
+        elif first == last:
+            yield Entries(self._side(page[0]), first, page)
             return
-        for side, entries in groupby(page, key=self._side):
-            yield side, list(entries)
+        for (side, segment), entries in groupby(page, key=lambda entry: (self._side(entry), self._segment(entry))):
+            yield Entries(side, segment, list(entries))
+
+    def lose_sight_of(self, file: Span) -> range:
+        """Take one of the files for gone from now on; returns the segments in which its rows may be."""
+        self._gone.append(file)
+        return range(self._segment_of(file.start), self._segment_of(file.end) + 1)
+
+    def _segment(self, entry: RawEntry) -> int:
+        return self._segment_of(entry[0].decode())
+
+    def _segment_of(self, entry_id: str) -> int:
+        return bisect_right(self._edges, id_order(entry_id))
 
     def _side(self, entry: RawEntry) -> Side:
         entry_id = entry[0].decode()
         if not self._span.holds(entry_id) or id_order(entry_id) > self._through or entry[0] in self._written.pending:
             return Side.KNOWN
-        if self._is_elsewhere or any(each.holds(entry_id) for each in self._unseen):
+        if self._is_elsewhere or any(each.holds(entry_id) for each in self._gone):
             return Side.ELSEWHERE
         return Side.EXPECTED
 
