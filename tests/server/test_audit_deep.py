@@ -24,6 +24,7 @@ from worker.inventory import places, sealed
 from worker.janitor.compress import compress
 from worker.janitor.expire import expire
 from worker.manifest import Uploaded, manifest_path
+from worker.records import id_order
 from worker.replay.span import Span
 from worker.settings import Compression, Format, Settings
 from worker.stream.dead_letters import dead_letters
@@ -204,6 +205,27 @@ def test_rows_whose_entries_are_trimmed_are_counted_and_not_judged(
     last.chmod(0o640)
     [*_, gone] = rewrite(last, lambda lines: lines[:-1])
     assert [each[:2] for each in rows(deep(configured, valkey.url))] == [("row missing", rcpt(gone))]
+
+
+@pytest.mark.parametrize("is_all_gone", [False, True])
+def test_a_byte_changed_in_a_row_whose_event_left_the_stream_is_found_and_the_file_named(
+    client: Any, configured: Settings, publisher: Publisher, valkey: RealValkey, *, is_all_gone: bool
+) -> None:
+    publisher.publish_some(240)
+    work(configured, valkey.url, 240)
+    stream = KEYS.streams["delivered"]
+    kept = client.xrange(stream)[70][0]
+    client.xtrim(stream, maxlen=0 if is_all_gone else len(client.xrange(stream, min=kept)), approximate=False)
+    place = places(configured.directory)["delivered"]
+    first, second, third, *_ = sorted(sealed(place), key=lambda stored: id_order(stored.first_id or ""))
+    assert id_order(third.first_id or "") < id_order(kept.decode())
+    compress(second, place, Compression.ZSTD)
+    compress(third, place, Compression.GZIP)
+    assert deep(configured, valkey.url).findings == []
+    first.path.chmod(0o640)
+    rewrite(first.path, lambda lines: [*lines[:1], lines[1].replace(b"JOB", b"JOC"), *lines[2:]])
+    [finding] = deep(configured, valkey.url).findings
+    assert (finding.kind, finding.file) == (Kind.FILE_ALTERED, str(first.path))
 
 
 def test_rows_of_expired_files_are_not_missing_but_those_beside_them_are(

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     FILE_MISSING = "file missing"
     FILE_SIZE = "file size"
     FILE_UNREADABLE = "file unreadable"
+    FILE_ALTERED = "file altered"  # other bytes than were sealed, where rows cannot be told one by one
     HEADER = "header"
     ROW_MISSING = "row missing"
     ROW_DOUBLED = "row doubled"

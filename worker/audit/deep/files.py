@@ -1,11 +1,13 @@
 """The rows of accounting files, as many lines at once as a block holds.
 
-Sealed files are read to their end, whatever their manifests say; open ones as far as their records tell.
+Sealed files are read to their end, whatever their manifests say; open ones as far as their records tell. On the way a
+sealed file can be compared with the digest in its manifest.
 """
 
+import hashlib
 import zlib
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 import zstandard
 
@@ -17,6 +19,12 @@ from worker.manifest import BadManifest, Manifest
 _BLOCK_BYTES = 1 << 18  # fits into the processor's cache with its lines
 _TRIES = 5
 _UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
+
+
+class Digest(Protocol):
+    """What hashlib gives."""
+
+    def update(self, block: bytes, /) -> None: ...  # noqa: D102
 
 
 class Expired(Exception):
@@ -43,17 +51,19 @@ class Reader:
         self._header = header.removesuffix(b"\n") if header else None
         self.findings: list[Finding] = []
 
-    def rows(self, stored: Stored) -> Iterator[Lines]:
-        """Yield the rows of a file. Raises Expired."""
-        first = 1
+    def rows(self, stored: Stored, *, is_compared: bool = False) -> Iterator[Lines]:
+        """Yield the rows of a file; `is_compared` with its manifest's sha256, where it has one. Raises Expired."""
+        first, sha256 = 1, hashlib.sha256() if is_compared and stored.manifest else None
         try:
-            for lines in self._lines(stored):
+            for lines in self._lines(stored, sha256):
                 rows, number = lines, first
                 if first == 1 and self._header is not None:
                     self._check_header(stored, lines[0])
                     rows, number = lines[1:], 2
                 first += len(lines)
                 yield Lines(stored, number, rows)
+            if sha256 and stored.manifest and sha256.hexdigest() != stored.manifest.sha256:
+                self.findings.append(_finding(Kind.FILE_ALTERED, stored, "is not as it was sealed, by its sha256"))
         except FileNotFoundError as error:
             for manifest in expired(self._place):
                 if manifest.name == stored.path.name:
@@ -62,7 +72,7 @@ class Reader:
         except _UNREADABLE as error:
             self.findings.append(_finding(Kind.FILE_UNREADABLE, stored, f"cannot be read: {error}"))
 
-    def _lines(self, stored: Stored) -> Iterator[list[bytes]]:
+    def _lines(self, stored: Stored, digest: Digest | None) -> Iterator[list[bytes]]:
         """Yield the lines of a file in blocks, looking for its other forms where it was moved or compressed."""
         left = None if stored.manifest else stored.length
         now: Stored | None = stored
@@ -71,7 +81,7 @@ class Reader:
                 break
             try:
                 with contents(now.content_path) as content:
-                    yield from _blocks(content, left)
+                    yield from _blocks(content, left, digest)
             except FileNotFoundError:
                 now = self._now(stored.path.name)
             else:
@@ -89,7 +99,7 @@ class Reader:
             self.findings.append(_finding(Kind.HEADER, stored, "line 1 is not the header of its columns"))
 
 
-def _blocks(content: IO[bytes], left: int | None) -> Iterator[list[bytes]]:
+def _blocks(content: IO[bytes], left: int | None, digest: Digest | None) -> Iterator[list[bytes]]:
     """Yield whole lines, at most so many bytes of them; a torn last one is a line too."""
     rest = b""
     while True:
@@ -98,6 +108,8 @@ def _blocks(content: IO[bytes], left: int | None) -> Iterator[list[bytes]]:
             break
         if left is not None:
             left -= len(block)
+        if digest:
+            digest.update(block)
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
         if lines:

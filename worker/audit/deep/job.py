@@ -3,6 +3,9 @@
 The streams are read before the files: an entry may be trimmed meanwhile, and then the files that begin before the first
 entry that is left are not judged by rows of events that cannot be seen. A file that expires before it is read is one
 that cannot be seen, like those that had expired before: rows of its segments of the stream are not missing.
+
+In files that begin before the stream, rows that no event has may be those of trimmed entries. So these files are
+compared as a whole with the sha256 in their manifests; in the others, every row is accounted for by an event.
 """
 
 from collections.abc import Iterator
@@ -102,7 +105,7 @@ class TypeAudit:
         for side, files, stored in self._judged():
             reader = Reader(files.place, self._choice.renderer.rows.header)
             try:
-                for block in reader.rows(stored):
+                for block in reader.rows(stored, is_compared=side is Side.OLD):
                     spill.add(side, hashes.of_lines(block.lines))
                     yield len(block.lines)
             except Expired as expired:
