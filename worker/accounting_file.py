@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.errors import DiskTrouble
+from worker.errors import DiskTrouble, FileBusy
 from worker.records import FileState
 
 
@@ -77,7 +77,7 @@ class AccountingFile:
         """Make a file with its header and link it to its name, durably, with the lock held from before it had one.
 
         `temporary` is a name in the same directory that only this consumer uses. Raises FileExistsError if the name
-        is taken, other OSErrors from the disk; nothing is left behind then.
+        is taken, other OSErrors from the disk; what may be left behind then holds a header and no lock, for the scan.
         """
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
@@ -86,22 +86,25 @@ class AccountingFile:
             write_all(descriptor, header)
             os.fsync(descriptor)
             os.link(temporary, path)
+            temporary.unlink()
+            sync_directory(path.parent)
         except BaseException:
             os.close(descriptor)
-            raise
-        finally:
             temporary.unlink(missing_ok=True)
-        sync_directory(path.parent)
+            raise
         state = FileState(name=path.name, inode=os.fstat(descriptor).st_ino, length=len(header), opened_ms=opened_ms)
         return cls(path, descriptor, state)
 
     @classmethod
     def reopen(cls, path: Path, state: FileState) -> "AccountingFile | None":
-        """Open and lock a file that a record names; wait while another process still has it.
+        """Open and lock a file that a record names; raises FileBusy while another process has it.
 
         Returns None where the name is gone or now means another file: somebody sealed it.
         """
-        file = cls._lock_existing(path, state, fcntl.LOCK_EX)
+        try:
+            file = cls._lock_existing(path, state)
+        except BlockingIOError:
+            raise FileBusy(f"{path}: another process has its lock") from None
         if file is not None and not file.is_still_there():
             file.close()
             return None
@@ -120,23 +123,27 @@ class AccountingFile:
         if not stat.S_ISREG(facts.st_mode):
             return None
         state = FileState(name=path.name, inode=facts.st_ino, length=0, opened_ms=0)
-        file = cls._lock_existing(path, state, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if file is not None and not file.is_still_there():
-            file.close()
+        try:
+            orphan = cls._lock_existing(path, state)
+        except BlockingIOError:
             return None
-        return file
+        if orphan is not None and not orphan.is_still_there():
+            orphan.close()
+            return None
+        return orphan
 
     @classmethod
-    def _lock_existing(cls, path: Path, state: FileState, operation: int) -> "AccountingFile | None":
+    def _lock_existing(cls, path: Path, state: FileState) -> "AccountingFile | None":
+        """Open and lock a file without waiting; None where it is gone. Raises BlockingIOError where it is busy."""
         try:
             descriptor = _open_existing(path)
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(descriptor, operation)
-        except BlockingIOError:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
             os.close(descriptor)
-            return None
+            raise
         return cls(path, descriptor, state)
 
     def is_still_there(self) -> bool:

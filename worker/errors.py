@@ -47,6 +47,10 @@ class DiskTrouble(AccountingError):
     """An accounting file could not be written or made durable: cut back, pause, recover."""
 
 
+class FileBusy(AccountingError):
+    """Another process has a file of this worker, most likely to seal it: back off, then recover."""
+
+
 class NameTaken(AccountingError):
     """Another process, with another directory, works under this consumer name."""
 

@@ -15,7 +15,7 @@ from schemas.events import TYPES
 from worker import recovery
 from worker.batch import Batch, BatchSize, Renderer
 from worker.directory import Directory
-from worker.errors import Behind, DiskTrouble, Fenced, NameHeld, StreamUnavailable
+from worker.errors import Behind, DiskTrouble, Fenced, FileBusy, NameHeld, StreamUnavailable
 from worker.files import Files, require_open
 from worker.log import event
 from worker.patience import Patience, Pauses
@@ -33,7 +33,7 @@ _DISK_CHECK_SECONDS = 1.0
 _SUMMARY_SECONDS = 60
 
 #: What a recovery answers: after each of these the record alone tells what is committed.
-RECOVERABLE = (StreamUnavailable, Fenced, Behind, DiskTrouble)
+RECOVERABLE = (StreamUnavailable, Fenced, Behind, DiskTrouble, FileBusy)
 
 
 class Totals(msgspec.Struct):

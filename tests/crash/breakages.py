@@ -168,21 +168,19 @@ BREAKAGES = (
         Search(1, 60),
     ),
     Breakage(
-        "11", "a recorded file is not compared with its name after its lock was waited for",
+        "11", "a recorded file is not compared with its name after it was locked",
         (
             Edit(
-                _FILE, "        file = cls._lock_existing(path, state, fcntl.LOCK_EX)\n        if file is not None and not file.is_still_there():",
-                "        file = cls._lock_existing(path, state, fcntl.LOCK_EX)\n        if False:",
+                _FILE, "        if file is not None and not file.is_still_there():", "        if False:",
             ),
         ),
-        Search(1, 400),
+        f"{_SIMULATED}::test_trap_11_a_file_that_was_sealed_between_its_opening_and_its_lock_is_not_taken_up_again",
     ),
     Breakage(
         "11", "an orphan is not compared with its name after it was locked",
         (
             Edit(
-                _FILE, "fcntl.LOCK_EX | fcntl.LOCK_NB)\n        if file is not None and not file.is_still_there():",
-                "fcntl.LOCK_EX | fcntl.LOCK_NB)\n        if False:",
+                _FILE, "        if orphan is not None and not orphan.is_still_there():", "        if False:",
             ),
         ),
         Search(1, 400),
@@ -369,7 +367,12 @@ BREAKAGES = (
     ),
     Breakage(
         "step 12", "the name of a new file is not durable before a record has it",
-        (Edit(_FILE, "            temporary.unlink(missing_ok=True)\n        sync_directory(path.parent)\n", "            temporary.unlink(missing_ok=True)\n"),),
+        (Edit(_FILE, "            temporary.unlink()\n            sync_directory(path.parent)\n", "            temporary.unlink()\n"),),
+        Search(1, 60),
+    ),
+    Breakage(
+        "step 16", "an orphan whose end is interrupted stays locked",
+        (Edit(_SCAN, "                    file.close()  # a lock", "                    pass  # a lock"),),
         Search(1, 60),
     ),
     Breakage(

@@ -18,7 +18,7 @@ import redis
 
 from tests.crash.disk import Disk, Kernel, install
 from tests.crash.process import Process
-from tests.crash.wire import Wire
+from tests.crash.wire import NOTHING_TO_READ, Wire
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, changed, settings
 from worker import assembly, loop
@@ -161,6 +161,16 @@ class Simulation:
         self.running = None
         if process.done:
             self._bury(number)
+        elif process.next == NOTHING_TO_READ:
+            self._check_locks(number)
+
+    def _check_locks(self, number: int) -> None:
+        """Check that an idle worker has no other file open than its own: nobody else could seal it."""
+        worker, process = self.workers[number], self.processes[number]
+        own = {worker._directory._lock._descriptor}
+        own |= {file.descriptor for file in (*worker._files._held.values(), *worker._files._sealed.values())}
+        opened = {descriptor for descriptor, (owner, _) in self.kernel.opened.items() if owner is process}
+        assert opened <= own, "a file that is not its own stays open, and locked"
 
     def step_to(self, number: int, what: str, *, at_most: int = 1000) -> None:
         """Let a worker go on until it stands before an operation whose description holds these words."""

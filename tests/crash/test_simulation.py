@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.crash.ending import check, finish
 from tests.crash.history import ACTIONS, LAYOUTS, Action, History, run
 from tests.crash.simulation import Simulation
+from tests.support.files import sealed_files
 
 _actions = st.one_of(
     st.builds(Action, st.just("step"), st.integers(0, 2), st.integers(1, 80)),
@@ -84,6 +85,22 @@ def test_trap_10_a_file_that_has_just_got_its_name_is_not_taken_for_an_orphan(tw
     two.lapse(1)
     two.step(1, 300)  # looks around
     two.step(0, 100)
+    finish(two)
+    check(two)
+
+
+def test_trap_11_a_file_that_was_sealed_between_its_opening_and_its_lock_is_not_taken_up_again(two: Simulation) -> None:
+    two.publish(1)
+    two.step(0, 100)
+    two.kill(0)
+    two.start(0)
+    two.step_to(0, "open d.")
+    two.step(0, 1)
+    assert two.processes[0].next == "flock"
+    two.lapse(1)
+    two.step(1, 300)  # looks around
+    assert sealed_files(two.paths[0], "delivered")
+    two.step(0, 300)
     finish(two)
     check(two)
 

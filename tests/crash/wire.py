@@ -20,6 +20,8 @@ from worker.stream.script import Script
 #: Requests at which a process can be interrupted; the others only set up what is there already.
 OPERATIONS = {"EVALSHA", "XREADGROUP", "XPENDING", "XCLAIM", "EXISTS", "HGET", "HINCRBY"}
 
+NOTHING_TO_READ = "nothing to read"  # where an idle worker stands
+
 NAMES = ("register", "commit", "lease", "read_alone", "forgive", "set_aside", "take_over", "seize", "forget", "retire")
 SCRIPTS = {Script(name).sha: name for name in NAMES}
 
@@ -127,7 +129,7 @@ class SimulatedConnection(fakeredis.FakeRedisConnection):
             raise redis.ConnectionError("reply lost")
         response = super().read_response(*args, **kwargs)
         if reply.waits and not response:
-            self._process.wait("nothing to read")
+            self._process.wait(NOTHING_TO_READ)
         return response
 
 
