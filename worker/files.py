@@ -167,7 +167,8 @@ class Files:
                 self.open[event_type] = file
                 files[event_type] = state
         for name in self._held.keys() - {state.name for state in files.values()}:
-            self._let_go(self._held.pop(name))
+            self._let_go(self._held[name])
+            del self._held[name]  # only now: what failed is done again
         return msgspec.structs.replace(record, files=files, closing=[])
 
     def _finish_closing(self, closing: Closing) -> None:
@@ -184,7 +185,8 @@ class Files:
         file = self._held.get(state.name)
         if file is not None and not file.is_still_there():
             file.state = state
-            self._rescue(self._held.pop(state.name))
+            self._rescue(file)
+            del self._held[state.name]  # only now: a rescue that failed is done again
             return None
         file = file or AccountingFile.reopen(path, state)
         if file is None:

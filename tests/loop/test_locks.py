@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
+from schemas.events import TYPES
 from tests.loop.conftest import Lab
 from tests.loop.test_disk import failing, warnings
 from tests.loop.test_rows_reach_files import expected
@@ -19,7 +21,7 @@ from worker.errors import DiskTrouble
 from worker.loop import RECOVERABLE, Worker
 from worker.stream.script import Script
 
-SEIZE = Script("seize").sha
+COMMIT, SEIZE = Script("commit").sha, Script("seize").sha
 
 
 def leave_a_file(lab: Lab) -> Path:
@@ -142,3 +144,23 @@ def test_a_new_file_whose_name_could_not_be_made_durable_is_not_locked_for_ever(
     assert [old.name] == [file.name for file in sealed_files(lab.path, "delivered")]
     look(lab, worker)
     assert len(data_files(lab.path, "delivered")) == 2
+
+
+def test_a_new_file_that_no_record_names_and_that_cannot_be_unlinked_is_not_locked_for_ever(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = lab.worker()
+    lab.publisher.publish_some(3)
+    drain(worker, 3)
+
+    def lose_the_commit() -> None:
+        raise redis.ConnectionError("reset")
+
+    lab.wire.before[COMMIT].append(lose_the_commit)
+    left = failing(errno.EIO, 1, lambda path: str(path).endswith(".tsv"), "unlink", monkeypatch)
+    worker.rotate()
+    for _ in range(3):
+        look(lab, worker)
+    assert left == []
+    assert [len(data_files(lab.path, name)) for name in TYPES] == [2, 2, 2]
+    assert [len(sealed_files(lab.path, name)) for name in TYPES] == [1, 1, 1]

@@ -1,5 +1,6 @@
 """An open file that somebody renames or replaces: its committed rows are kept, and what stands in its place stays."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from schemas.events import TYPES
 from tests.loop.conftest import Lab
+from tests.loop.test_disk import failing, is_rows
 from tests.loop.test_stopping import COMMIT, IDLE, run_until
 from tests.support.files import data_files, rows_of
 from tests.support.workers import drain, settings
@@ -175,3 +177,17 @@ def test_what_stands_under_the_name_of_a_replaced_file_is_kept_when_a_scan_takes
     lab.worker(settings(lab.path, name="worker-2")).step()  # looks around
     assert not file.exists()
     assert (lab.path / "recovered" / f"{file.name}.tail").read_text() == FOREIGN
+
+
+def test_the_rows_of_a_removed_file_are_kept_once_there_is_room_for_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker, file = one_with_rows(lab)
+    rows = rows_of(file)
+    file.unlink()
+    left = failing(errno.ENOSPC, 3, is_rows, "write", monkeypatch)
+    on_demand(lab, worker, lambda: None)
+    assert left == []
+    assert rows_of(lab.path / "recovered" / file.name) == rows
+    assert caplog.text.count("file.swapped") == 1
+    assert not worker._files.holds(file.name)
