@@ -71,10 +71,16 @@ def finish_move(file: AccountingFile, location: Location) -> None:
 
 
 def discard(file: AccountingFile) -> None:
-    """Unlink a file that holds nothing but its header, and close it; another one that has its name stays."""
-    if file.is_still_there():
-        file.path.unlink()
-    sync_directory(file.path.parent)
+    """Unlink a file that holds nothing but its header, and close it; another one that has its name stays.
+
+    Raises DiskTrouble; then it is still open, and this can be done again.
+    """
+    try:
+        if file.is_still_there():
+            file.path.unlink()
+        sync_directory(file.path.parent)
+    except OSError as error:
+        raise DiskTrouble(f"{file.path}: not unlinked: {error.strerror}") from error
     file.close()
 
 

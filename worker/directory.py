@@ -7,7 +7,8 @@ which are never unlinked (a process may wait on the inode). The locks themselves
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -100,14 +101,21 @@ class Location:
 
     def create(self, consumer: str, header: bytes, now: datetime) -> AccountingFile:
         """Make a new file under a name that this directory never had; `now` is aware."""
-        temporary = self.path / f".{consumer}.new"
+        try:
+            with self._names_lock():
+                path = self._next_path(now)
+                temporary = self.path / f".{consumer}.new"
+                return AccountingFile.create(path, temporary, header, int(now.timestamp() * 1000))
+        except OSError as error:
+            raise DiskTrouble(f"{self.path}: no new accounting file: {error.strerror}") from error
+
+    @contextmanager
+    def _names_lock(self) -> Iterator[None]:
+        """Be the one that gives out names."""
         lock = os.open(self.path / ".names.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            path = self._next_path(now)
-            return AccountingFile.create(path, temporary, header, int(now.timestamp() * 1000))
-        except OSError as error:
-            raise DiskTrouble(f"{self.path}: no new accounting file: {error}") from error
+            yield
         finally:
             os.close(lock)
 

@@ -157,15 +157,49 @@ def test_a_directory_that_is_not_the_one_it_was_stops_reading_until_it_is_back(l
     work_on(lab, worker, 9)
 
 
-def test_a_new_file_that_cannot_be_made_keeps_the_old_one(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "when"), [("link", lambda path: str(path).endswith(".tsv")), ("open", lambda flags: flags & os.O_CREAT)]
+)
+def test_a_new_file_that_cannot_be_made_keeps_the_old_one(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str, when: Callable[[Any], bool]
+) -> None:
     lab.configure("rotation", max_size_bytes=300)
     lab.publisher.publish_some(30)
     worker = lab.worker()
-    left = failing(errno.EACCES, 2, lambda path: str(path).endswith(".tsv"), "link", monkeypatch)
+    left = failing(errno.EACCES, 2, when, name, monkeypatch)
     _finish(worker, 30)
     assert left == []
     assert set(recipients_in(lab.path).values()) == {1}
     assert sum(recipients_in(lab.path).values()) == 30
+
+
+def is_accounting_file(path: Any) -> bool:
+    return str(path).endswith(".tsv")
+
+
+def test_a_start_goes_on_when_a_file_without_rows_could_not_be_unlinked(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab.die(lab.worker())
+    left = failing(errno.EIO, 2, is_accounting_file, "unlink", monkeypatch)
+    worker = lab.worker()
+    assert left == []
+    assert [len(data_files(lab.path, name)) for name in TYPES] == [1, 1, 1]
+    assert "not unlinked: Input/output error" in caplog.text
+    lab.publisher.publish_some(9)
+    work_on(lab, worker, 9)
+
+
+def test_a_stop_ends_well_when_a_file_without_rows_could_not_be_unlinked(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = lab.worker()
+    left = failing(errno.EIO, 2, is_accounting_file, "unlink", monkeypatch)
+    lab.stop(worker)
+    assert left == []
+    assert [data_files(lab.path, name) for name in TYPES] == [[], [], []]
+    assert "worker.stopped_early" not in caplog.text
+    assert not lab.client.exists(lab.keys.lease("worker-1"))
 
 
 def _finish(worker: Worker, events: int) -> None:
