@@ -48,25 +48,32 @@ def seal(  # noqa: PLR0913
     recovery does it again.
     """
     file.sync()
-    file.require_still_there()
     try:
-        beside = manifest_path(file.path)
-        if not beside.exists():
-            manifest = _manifest(file, event_type, columns, reason, writer)
-            write_durably(beside, encode(msgspec.structs.replace(manifest, sealed_ms=now_ms)), READ_ONLY)
-        os.fchmod(file.descriptor, READ_ONLY)
-        os.fsync(file.descriptor)
-        place = _move(file, location.archive) if archiving else file.path
+        if not has(file, location):  # else only the end of its move failed
+            file.require_still_there()
+            beside = manifest_path(file.path)
+            if not beside.exists():
+                manifest = _manifest(file, event_type, columns, reason, writer)
+                write_durably(beside, encode(msgspec.structs.replace(manifest, sealed_ms=now_ms)), READ_ONLY)
+            os.fchmod(file.descriptor, READ_ONLY)
+            os.fsync(file.descriptor)
+        place = _move(file, location) if archiving else file.path
     except OSError as error:
-        raise DiskTrouble(f"{file.path}: not sealed: {error}") from error
+        raise DiskTrouble(f"{file.path}: not sealed: {error.strerror}") from error
     if not file.stands_at(place):
         raise DiskTrouble(f"{file.path}: removed, renamed or replaced while it was sealed")
     return place
 
 
+def has(file: AccountingFile, location: Location) -> bool:
+    """Tell whether a file stands in the archive with its manifest: whatever of its move is not done, it is sealed."""
+    target = location.archive / file.path.name
+    return file.stands_at(target) and manifest_path(target).exists()
+
+
 def finish_move(file: AccountingFile, location: Location) -> None:
-    """Move a sealed file to the archive after a crash in the middle of it, and close it."""
-    _move(file, location.archive)
+    """Move a sealed file to the archive after a crash or an error in the middle of it, and close it."""
+    _move(file, location)
     file.close()
 
 
@@ -94,26 +101,30 @@ def finish(path: Path, archive: Path) -> None:
         sync_directory(path.parent)
 
 
-def _move(file: AccountingFile, archive: Path) -> Path:
+def _move(file: AccountingFile, location: Location) -> Path:
     """Move a file and its manifest without ever replacing another; the manifest is the last to come and to leave."""
-    path = file.path
+    path, target = file.path, location.archive / file.path.name
     if any(path.with_name(path.name + ending).exists() for ending in ENDINGS):
         return path
-    make_directory(archive)
-    target = archive / path.name
-    if not _link(path, target):
+    make_directory(location.archive)
+    if not has(file, location) and not _link_both(file, target):
         return path
-    if not file.stands_at(target):  # what was linked has replaced it
-        target.unlink()
-        return path
-    if not _link(manifest_path(path), manifest_path(target)):
-        return path
-    sync_directory(archive)
+    sync_directory(location.archive)
     if file.is_still_there():
         path.unlink()
     manifest_path(path).unlink(missing_ok=True)  # the janitor may have finished this move already
     sync_directory(path.parent)
     return target
+
+
+def _link_both(file: AccountingFile, target: Path) -> bool:
+    """Link a file and its manifest under their second names; False where that cannot be."""
+    if not _link(file.path, target):
+        return False
+    if not file.stands_at(target):  # what was linked has replaced it
+        target.unlink()
+        return False
+    return _link(manifest_path(file.path), manifest_path(target))
 
 
 def _link(path: Path, target: Path) -> bool:

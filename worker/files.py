@@ -172,9 +172,11 @@ class Files:
         return msgspec.structs.replace(record, files=files, closing=[])
 
     def _finish_closing(self, closing: Closing) -> None:
-        file = self._restore(closing.event_type, closing.file)
+        location = self._directory.locations[closing.event_type]
+        file = self._held.get(closing.file.name)
+        if file is None or not archive.has(file, location):
+            file = self._restore(closing.event_type, closing.file)
         if file is None:
-            location = self._directory.locations[closing.event_type]
             archive.finish(location.path / closing.file.name, location.archive)
         else:
             self.seal(closing)
@@ -185,7 +187,7 @@ class Files:
         file = self._held.get(state.name)
         if file is not None and not file.is_still_there():
             file.state = state
-            self._rescue(file)
+            self._rescue(event_type, file)
             del self._held[state.name]  # only now: a rescue that failed is done again
             return None
         file = file or AccountingFile.reopen(path, state)
@@ -221,11 +223,14 @@ class Files:
             file.cut()
         return True
 
-    def _rescue(self, file: AccountingFile) -> None:
+    def _rescue(self, event_type: str, file: AccountingFile) -> None:
         """Keep the committed rows of a file that somebody removed or swapped, while it can still be read.
 
-        A manifest that was made for it describes nothing that stands here.
+        A manifest that was made for it describes nothing that stands here. One that was moved needs no rescue.
         """
+        if archive.has(file, self._directory.locations[event_type]):
+            self.finish_move(event_type, file)
+            return
         manifest_path(file.path).unlink(missing_ok=True)
         why = "removed, renamed or replaced while it was open"
         kept = salvage.keep_whole(self._directory.path, file, why) if file.state.rows else None

@@ -1,6 +1,9 @@
 """Names and sealed files: no name comes twice, and nothing changes what is sealed, whatever the server forgot."""
 
 import errno
+import logging
+import os
+import stat
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,10 +12,13 @@ import pytest
 from schemas.events import TYPES
 from tests.loop.conftest import Lab
 from tests.loop.test_crashes_and_lost_replies import Killed, fail_once
+from tests.loop.test_disk import failing
 from tests.support.files import check_manifest, sealed_files
 from tests.support.workers import drain, settings
 from worker import archive, records
+from worker.errors import DiskTrouble
 from worker.loop import RECOVERABLE
+from worker.manifest import manifest_path
 from worker.records import Record
 from worker.stream.script import Script
 
@@ -110,3 +116,55 @@ def test_trap_16_a_file_of_the_same_name_in_the_archive_is_never_replaced(lab: L
     [mine] = sealed_files(lab.path, "delivered")
     assert mine == lab.path / "delivered" / name
     check_manifest(mine)
+
+
+@pytest.mark.parametrize("archived_by", ["a rotation", "a stop"])
+@pytest.mark.parametrize("part", ["file", "manifest", "directory"])
+def test_a_move_whose_end_fails_is_finished_and_not_taken_for_a_swap(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, part: str, archived_by: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    file = worker._files.open["delivered"].path
+
+    def is_end_of_its_move(first: Any) -> bool:
+        if part == "directory":
+            is_here = stat.S_ISDIR(os.fstat(first).st_mode) and os.path.samestat(os.fstat(first), file.parent.stat())
+            return is_here and (file.parent / "archive" / file.name).exists() and not file.exists()
+        return bool(first == (file if part == "file" else manifest_path(file)))
+
+    left = failing(errno.EIO, 1, is_end_of_its_move, "fsync" if part == "directory" else "unlink", monkeypatch)
+    if archived_by == "a stop":
+        lab.stop(worker)
+    else:
+        worker.rotate()
+        with pytest.raises(DiskTrouble) as trouble:
+            worker.step()
+        assert worker.recover(trouble.value)
+        worker.step()
+        assert not worker._files.holds(file.name)
+    assert left == []
+    assert "file.swapped" not in caplog.text
+    assert not (lab.path / "recovered").exists()
+    assert not manifest_path(file).exists()
+    assert not file.exists()
+    assert check_manifest(file.parent / "archive" / file.name).rows == 1
+    assert f"file.sealed file={file.parent / 'archive' / file.name}" in caplog.text
+
+
+def test_a_move_of_a_forgotten_file_whose_end_fails_is_finished_and_not_taken_for_a_swap(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = rotate_and_die(lab, monkeypatch)
+    directory = (lab.path / ".directory-id").read_text().strip()
+    lab.client.hset(lab.keys.records, f"worker-1 {directory}", records.encode(before))
+    here = manifest_path(lab.path / "delivered" / before.files["delivered"].name)
+    left = failing(errno.EIO, 1, lambda path: path == here, "unlink", monkeypatch)
+    lab.worker()
+    assert left == []
+    assert "file.swapped" not in caplog.text
+    [file] = sealed_files(lab.path, "delivered")
+    assert check_manifest(file).rows == 1
+    assert not here.exists()
