@@ -6,6 +6,7 @@ this process dies.
 """
 
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
@@ -230,6 +231,9 @@ class Files:
         """
         if archive.has(file, self._directory.locations[event_type]):
             self.finish_move(event_type, file)
+            return
+        if not file.state.rows and not os.path.lexists(file.path):  # perhaps only the end of its unlinking failed
+            archive.discard(file)
             return
         manifest_path(file.path).unlink(missing_ok=True)
         why = "removed, renamed or replaced while it was open"

@@ -202,6 +202,17 @@ def test_a_stop_ends_well_when_a_file_without_rows_could_not_be_unlinked(
     assert not lab.client.exists(lab.keys.lease("worker-1"))
 
 
+def test_a_file_without_rows_whose_unlinking_fails_at_its_end_is_not_taken_for_a_swap(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = lab.worker()
+    [file] = data_files(lab.path, "delivered")
+    left = failing(errno.EIO, 1, lambda _: not file.exists(), "fsync", monkeypatch)
+    lab.stop(worker)
+    assert left == []
+    assert "file.swapped" not in caplog.text
+
+
 def _finish(worker: Worker, events: int) -> None:
     for _ in range(1_000):
         if worker.totals.events >= events:
