@@ -142,13 +142,17 @@ class Worker:
 
         The reader calls this, only while no batch is in hand and none is on its way (protocol traps 1 and 21).
         """
-        self._stream.check_server()  # an eviction policy can be set at any time
+        self._check_server()  # an eviction policy can be set at any time
         for taken in self._stream.take_over():
             event(_log, "consumer.taken_over", logging.WARNING, **taken._asdict())
         try:
             scan(self._directory, self._files, self._stream)
         except OSError as error:
             raise DiskTrouble(f"{error.filename}: {error.strerror}") from error
+
+    def _check_server(self) -> None:
+        for warning in self._stream.check_server():
+            event(_log, "server.warning", logging.WARNING, what=warning)
 
     def _check_disk(self) -> None:
         """Pause before the disk is full, and where the directory is not what it was."""
@@ -289,8 +293,7 @@ class Worker:
         self._in_hand = None
         self._directory.check()
         self._stream.open()
-        for warning in self._stream.check_server():
-            event(_log, "server.warning", logging.WARNING, what=warning)
+        self._check_server()
         if self._record is None and (holder := self._stream.other_directory(self._directory.id)):
             raise NameHeld(f"consumer name is held by a live worker in directory {holder}")
         registration = self._stream.register(self._directory.id, renew=self._record is not None)

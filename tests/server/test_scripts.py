@@ -183,11 +183,20 @@ def test_an_evicting_server_is_refused(client: Any, make_stream: MakeStream) -> 
         stream.check_server()
 
 
-def test_a_server_without_appendonly_is_warned_about(client: Any, make_stream: MakeStream) -> None:
+def test_a_server_without_appendonly_is_warned_about_once_until_it_has_it_again(
+    client: Any, make_stream: MakeStream
+) -> None:
     stream = make_stream()
     assert stream.check_server() == []
-    client.config_set("appendonly", "no")
-    assert "appendonly is off" in stream.check_server()[0]
+    for _ in range(2):
+        client.config_set("appendonly", "no")
+        [warning] = stream.check_server()
+        assert "appendonly is off" in warning
+        assert stream.check_server() == []  # it is known
+        stream.open()
+        assert stream.check_server() == []
+        client.config_set("appendonly", "yes")
+        assert stream.check_server() == []
 
 
 def test_a_stored_record_that_cannot_be_read_refuses_the_start_and_names_its_key(

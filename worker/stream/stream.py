@@ -64,6 +64,7 @@ class Stream:
         self._types = {key.encode(): event_type for event_type, key in self.keys.streams.items()}
         self._link = Link(connect or connector(settings, url))
         self._registered: tuple[str, bytes] | None = None  # directory id, epoch
+        self._warnings: list[str] = []  # of the last look at the server's settings
 
     def open(self) -> None:
         """Connect, load the scripts, and make every key that a script names exist."""
@@ -78,8 +79,12 @@ class Stream:
         self._link.close()
 
     def check_server(self) -> list[str]:
-        """Look at the server's settings; returns warnings. Raises ServerRefused for what loses streams."""
-        return setup.check_server(self._link)
+        """Look at the server's settings; returns the warnings that the last look did not give.
+
+        Raises ServerRefused for what loses streams.
+        """
+        before, self._warnings = self._warnings, setup.check_server(self._link)
+        return [warning for warning in self._warnings if warning not in before]
 
     def other_directory(self, directory: str) -> str | None:
         """Return the directory in which another process holds this consumer's name, if its lease lives."""
