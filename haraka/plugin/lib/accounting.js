@@ -45,6 +45,7 @@ class Accounting {
     this.#claims = new Claims({
       home: this.#home,
       courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),
+      keepMs: settings.ring_seconds * 1000,
       log,
     })
     this.#partitions = Array.from({ length: settings.partitions }, (_, i) => this.#partition(i, boot))

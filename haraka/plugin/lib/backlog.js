@@ -2,15 +2,24 @@
 
 // What one producer left in a claimed directory: its spool files in the order of their numbers. A later one first would
 // lose the earlier.
+//
+// A file that was brought stays for a while, for a server that loses it again (a failover): it is to a claimed batch what
+// the ring is to one of the own. Whether the server lost something shows in the producer's number.
 
-const { readdir, stat } = require('node:fs/promises')
+const { readdir, stat, unlink } = require('node:fs/promises')
 const path = require('node:path')
 
 const { SpoolFile } = require('./spool_file')
 
 const NAME = /^(.+)~(\d+)\.spool$/
 
+/** The server does not have any more what it had acknowledged. */
+class Lost extends Error {}
+
 class Backlog {
+  #brought = [] // files that the server has, [{path, bytes, at}], the oldest first
+  #last = 0 // number of the last batch that it acknowledged
+
   /** The backlogs in a directory. */
   static async in(dir) {
     const numbered = new Map() // producer -> [[number, path]]
@@ -30,16 +39,55 @@ class Backlog {
     return found
   }
 
-  /** files: [{path, bytes}] that are to be brought; whoever brings one takes it out. */
+  /** files: [{path, bytes}] that are to be brought. */
   constructor(producer, files, tag) {
     this.producer = producer
     this.files = files
     this.tag = tag
   }
 
+  /** Of what is to be brought. */
   get bytes() {
     return this.files.reduce((sum, { bytes }) => sum + bytes, 0)
   }
+
+  /** The server has the first of the files that were to be brought, or it is out of the way. */
+  shift(at) {
+    this.#brought.push({ ...this.files.shift(), at })
+  }
+
+  /** Everything is to be brought again that is still there. */
+  rewind() {
+    this.files.unshift(...this.#brought.splice(0))
+    this.#last = 0
+  }
+
+  /** Remove the files that were brought before an instant. */
+  async removeBefore(instant) {
+    while (this.#brought.length > 0 && this.#brought[0].at < instant) await remove(this.#brought.shift().path)
+  }
+
+  /** Whether the last batch that a server has of the producer says that it has all that was brought. */
+  isIn(last) {
+    return last >= this.#last
+  }
+
+  /** As a ring's: a batch was acknowledged. */
+  push(batch) {
+    this.#last = batch.seq
+  }
+
+  /** As a ring's: nothing is held of what was missing before the first batch; what is missing since then is lost. */
+  after(last) {
+    if (!this.isIn(last)) throw new Lost(`the server lost what it had of ${this.producer} after ${last}`)
+    return { batches: [], givenUp: [0, 0, 0] }
+  }
+}
+
+async function remove(name) {
+  await unlink(name).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+  })
 }
 
 /** Bytes of the files in a claimed directory that nobody will bring: those that were set aside. */
@@ -79,4 +127,4 @@ async function firstOf(name) {
   }
 }
 
-module.exports = { Backlog, bytesAside }
+module.exports = { Backlog, Lost, bytesAside }

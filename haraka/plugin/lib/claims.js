@@ -1,6 +1,6 @@
 'use strict'
 
-// Batches that other processes left on disk when they died: claimed, brought to the server in their order, then deleted.
+// Batches that other processes left on disk when they died: claimed, brought to the server in their order, later deleted.
 // They keep their producer and numbers, so those that had arrived already are duplicates there and nothing is added twice.
 
 const path = require('node:path')
@@ -13,6 +13,7 @@ const { claim, clear } = require('./spool_home')
 class Claims {
   #home
   #courierFor
+  #keepMs
   #log
   #lanes = new Map() // hash tag -> lane
   #dirs = new Map() // claimed directory -> settles when nothing of it is under way
@@ -21,10 +22,11 @@ class Claims {
   #aside = 0 // bytes of files that were set aside
   #closed = false
 
-  /** courierFor(tag): a courier without a ring, to the partition of a hash tag. */
-  constructor({ home, courierFor, log }) {
+  /** courierFor(tag): a courier without a ring, to the partition of a hash tag; keepMs: see Lane. */
+  constructor({ home, courierFor, keepMs, log }) {
     this.#home = home
     this.#courierFor = courierFor
+    this.#keepMs = keepMs
     this.#log = log
   }
 
@@ -115,7 +117,7 @@ class Claims {
   }
 
   #newLane(tag) {
-    const lane = new Lane(() => this.#courierFor(tag), this.#log)
+    const lane = new Lane({ courierFor: () => this.#courierFor(tag), keepMs: this.#keepMs, log: this.#log })
     if (this.#closed) lane.close()
     return lane
   }

@@ -70,17 +70,18 @@ class Courier {
   /**
    * Bring batches of ascending numbers, all on the way at once: the numbers keep their order whatever fails.
    * Returns when the server has all; `onDone` tells of each as it arrives. Fails at the first that could not be brought.
+   * held: what is held of the batches before these, if that is not the ring; it may fail where that cannot be sent now.
    */
-  async deliverAll(batches, onDone) {
+  async deliverAll(batches, onDone, held = this.#ring) {
     const session = this.#current()
     try {
       const replies = await Promise.allSettled(batches.map((batch) => session.publish(batch)))
       for (let i = 0; i < batches.length; i++) {
         if (replies[i].status === 'rejected') throw replies[i].reason
         // After a gap is filled, the copies that were on their way behind it were refused for the same gap.
-        if (replies[i].value.reply === 'GAP') await this.#fillGap(session, batches[i])
+        if (replies[i].value.reply === 'GAP') await this.#fillGap(session, batches[i], held)
         this.#heardAt = this.#clock.now()
-        this.#ring?.push(batches[i], this.#heardAt)
+        held.push(batches[i], this.#heardAt)
         onDone?.(batches[i])
       }
       this.#pauseMs = 0
@@ -120,10 +121,10 @@ class Courier {
   }
 
   /** The server lost what it had acknowledged: send again what is still held, say how much is not, then the batch. */
-  async #fillGap(session, batch) {
+  async #fillGap(session, batch, held) {
     const { reply, last } = await session.publish(batch)
     if (reply !== 'GAP') return
-    const { batches, givenUp } = this.#held(last)
+    const { batches, givenUp } = held.after(last, this.#heardAt)
     const missing = batches.filter(({ seq }) => seq < batch.seq)
     await this.#sendAgain(session, last, [...missing, batch], givenUp)
   }
@@ -132,12 +133,8 @@ class Courier {
   async #catchUp(session) {
     if (!this.#ring || this.#ring.bytes === 0) return
     const last = await session.last(this.#producer)
-    const { batches, givenUp } = this.#held(last)
+    const { batches, givenUp } = this.#ring.after(last, this.#heardAt)
     if (batches.length > 0) await this.#sendAgain(session, last, batches, givenUp)
-  }
-
-  #held(last) {
-    return this.#ring?.after(last, this.#heardAt) ?? { batches: [], givenUp: [0, 0, 0] }
   }
 
   async #sendAgain(session, last, batches, givenUp) {

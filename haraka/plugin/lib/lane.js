@@ -4,7 +4,9 @@
 // work. Another partition's lane goes on while this one's server is away.
 
 const path = require('node:path')
+const { setTimeout: pause } = require('node:timers/promises')
 
+const { Lost } = require('./backlog')
 const { Counters } = require('./counters')
 const { SpoolFile } = require('./spool_file')
 const { DAMAGED } = require('./spool_record')
@@ -17,15 +19,21 @@ class Lane {
   producers = [] // of the last backlogs
   #courierFor
   #courier
+  #keepMs
   #log
   #backlogs = new Set()
   #last = Promise.resolve()
-  #closed = false
+  #closing = new AbortController()
 
-  /** courierFor(): a new courier to the partition, without a ring. */
-  constructor(courierFor, log) {
+  /** courierFor(): a new courier to the partition, without a ring; keepMs: how long files stay that were brought. */
+  constructor({ courierFor, keepMs, log }) {
     this.#courierFor = courierFor
+    this.#keepMs = keepMs
     this.#log = log
+  }
+
+  get #closed() {
+    return this.#closing.signal.aborted
   }
 
   /** Bytes on disk that are to be brought. */
@@ -33,22 +41,33 @@ class Lane {
     return [...this.#backlogs].reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  /** Bring a backlog after those before it; returns when it is gone, or the lane closed. Fails where the disk does. */
+  /**
+   * Bring a backlog after those before it; returns when it is gone, or the lane closed: what stays then is brought again by
+   * the next process, as copies perhaps. Fails where the disk does.
+   */
   async bring(backlog) {
     this.#begin(backlog)
-    const done = this.#last.then(() => this.#drain(backlog))
-    this.#last = done.catch(() => {})
     try {
-      await done
+      do {
+        await this.#inTurn(() => this.#drain(backlog))
+        await pause(this.#keepMs, undefined, { ref: false, signal: this.#closing.signal }).catch(() => {})
+      } while (!(await this.#inTurn(() => this.#isIn(backlog))))
+      if (!this.#closed) await backlog.removeBefore(Infinity)
     } finally {
       this.#end(backlog)
     }
   }
 
-  /** Nobody waits for the server any longer; what is not drained stays. */
+  /** Nobody waits for the server any longer. */
   close() {
-    this.#closed = true
+    this.#closing.abort()
     this.#courier?.close()
+  }
+
+  #inTurn(job) {
+    const done = this.#last.then(job)
+    this.#last = done.catch(() => {})
+    return done
   }
 
   #begin(backlog) {
@@ -65,56 +84,91 @@ class Lane {
     this.#courier = undefined
   }
 
-  async #drain({ files }) {
-    while (files.length > 0 && !this.#closed) {
-      const file = await SpoolFile.existing(files[0].path)
+  async #drain(backlog) {
+    while (backlog.files.length > 0 && !this.#closed) {
       try {
-        this.#log.info(`claimed ${path.basename(files[0].path)} bytes=${file.size}`)
-        const stop = await this.#drainFile(file)
-        if (this.#closed) return
-        await this.#dispose(file, path.basename(files[0].path), stop)
-        files.shift()
-      } finally {
-        await file.close()
+        await this.#drainFirst(backlog)
+      } catch (error) {
+        if (!(error instanceof Lost)) throw error
+        backlog.rewind()
       }
+      await backlog.removeBefore(performance.now() - this.#keepMs)
+    }
+  }
+
+  async #drainFirst(backlog) {
+    const name = backlog.files[0].path
+    const file = await SpoolFile.existing(name)
+    try {
+      this.#log.info(`claimed ${path.basename(name)} bytes=${file.size}`)
+      const stop = await this.#drainFile(file, backlog)
+      if (this.#closed) return
+      await this.#say(file, path.basename(name), stop)
+      backlog.shift(performance.now())
+    } finally {
+      await file.close()
     }
   }
 
   /** Returns at the end of the file, or why nothing can be read behind what was brought; also when the lane is closed. */
-  async #drainFile(file) {
+  async #drainFile(file, backlog) {
     while (!this.#closed) {
       const { records, stop } = await file.read(READ_BYTES)
       if (records.length === 0) return stop
-      await this.#deliver(file, records)
+      await this.#deliver(file, records, backlog)
     }
     return undefined
   }
 
-  async #dispose(file, name, stop) {
+  async #say(file, name, stop) {
     if (stop === DAMAGED) {
       const kept = await file.setAside()
       return this.#log.error(`${file.unread} damaged bytes of a spool file are kept in ${kept}`)
     }
     // Torn by the crash: its hooks were never let go, so Haraka delivers that mail again.
     if (stop) this.#log.warn(`torn last record in ${name}, ${file.unread} bytes skipped`)
-    await file.remove()
   }
 
   /** A failure is tried again when there is a session. */
-  async #deliver(file, records) {
-    this.#courier ??= this.#courierFor()
-    await this.#courier.ready()
+  async #deliver(file, records, backlog) {
+    const courier = await this.#ready()
     if (this.#closed) return
     const ends = new Map(records.map(({ batch, end }) => [batch, end]))
+    const done = (batch) => {
+      file.advance(ends.get(batch))
+      this.counters.count(batch)
+      this.counters.drained += batch.events
+    }
     try {
-      await this.#courier.deliverAll([...ends.keys()], (batch) => {
-        file.advance(ends.get(batch))
-        this.counters.count(batch)
-        this.counters.drained += batch.events
-      })
+      await courier.deliverAll([...ends.keys()], done, backlog)
     } catch (error) {
+      if (error instanceof Lost) throw error
       this.#log.debug(`claimed batches: ${error.message}`)
     }
+  }
+
+  /** Whether the server still has what was brought; else that is to be brought again. True when the lane is closed. */
+  async #isIn(backlog) {
+    for (;;) {
+      const courier = await this.#ready()
+      if (this.#closed) return true
+      try {
+        const last = await courier.ask((session) => session.last(backlog.producer))
+        if (last === undefined) continue
+        if (backlog.isIn(last)) return true
+        backlog.rewind()
+        return false
+      } catch (error) {
+        this.#log.debug(`claimed batches: ${error.message}`)
+      }
+    }
+  }
+
+  async #ready() {
+    if (this.#closed) return undefined
+    this.#courier ??= this.#courierFor()
+    await this.#courier.ready()
+    return this.#courier
   }
 }
 
