@@ -65,6 +65,7 @@ class AccountingFile:
     def __init__(self, path: Path, descriptor: int, state: FileState) -> None:
         self.path = path
         self.state = state  # as committed
+        self.is_doubted = False  # a write or fsync failed, or may have: it is cut and sealed, and never written on
         self._descriptor = descriptor
 
     @property
@@ -144,7 +145,10 @@ class AccountingFile:
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(path, descriptor, state)
+        file = cls(path, descriptor, state)
+        # How the last fsync of an earlier process ended, nobody knows; what is read-only was durable before.
+        file.is_doubted = bool(os.fstat(descriptor).st_mode & stat.S_IWUSR)
+        return file
 
     def is_still_there(self) -> bool:
         """Tell whether the open file is the recorded one and still stands under its name.
@@ -177,6 +181,7 @@ class AccountingFile:
         try:
             write_all(self._descriptor, data)
         except OSError as error:
+            self.is_doubted |= error.errno not in {errno.ENOSPC, errno.EDQUOT}
             raise DiskTrouble(f"{self.path}: {error.strerror}") from error
 
     def sync(self) -> None:
@@ -184,6 +189,7 @@ class AccountingFile:
         try:
             os.fsync(self._descriptor)
         except OSError as error:
+            self.is_doubted = True
             raise DiskTrouble(f"{self.path}: fsync: {error.strerror}") from error
 
     def size(self) -> int:
@@ -195,11 +201,19 @@ class AccountingFile:
         return os.pread(self._descriptor, self.size() - self.state.length, self.state.length)
 
     def cut(self) -> None:
-        """Cut to the committed length, durably: a cut in the page cache only is undone by a power loss."""
+        """Cut to the committed length, durably: a cut in the page cache only is undone by a power loss.
+
+        After an fsync that failed, the kernel takes what it could not write for written, and the next fsync finds
+        nothing to do. What was committed was durable before, but for the block that it shares with what came after,
+        and for the length: both are changed once more, so that they are written again, or told.
+        """
         try:
+            if self.is_doubted:
+                os.ftruncate(self._descriptor, self.state.length + 1)
             os.ftruncate(self._descriptor, self.state.length)
             os.fsync(self._descriptor)
         except OSError as error:
+            self.is_doubted = True
             raise DiskTrouble(f"{self.path}: cut: {error.strerror}") from error
 
     def close(self) -> None:

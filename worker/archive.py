@@ -52,7 +52,9 @@ def seal(  # noqa: PLR0913
         if not has(file, location):  # else only the end of its move failed
             file.require_still_there()
             beside = manifest_path(file.path)
-            if not beside.exists():
+            if beside.exists():
+                sync_directory(beside.parent)  # that may be what failed
+            else:
                 manifest = _manifest(file, event_type, columns, reason, writer)
                 write_durably(beside, encode(msgspec.structs.replace(manifest, sealed_ms=now_ms)), READ_ONLY)
             os.fchmod(file.descriptor, READ_ONLY)

@@ -207,8 +207,8 @@ class Files:
         That is one that is shorter, and one that was sealed before the server lost the record of it: what is sealed
         was committed whole, and is never changed again.
         """
-        size, committed = file.size(), file.state.length
-        if size > committed and manifest_path(file.path).exists():
+        size, committed, is_sealed = file.size(), file.state.length, manifest_path(file.path).exists()
+        if size > committed and is_sealed:
             event(_log, "file.forgotten", logging.ERROR, file=file.path, bytes=size, recorded_bytes=committed)
             self.finish_move(event_type, file)
             return False
@@ -221,6 +221,7 @@ class Files:
         if size > committed:
             kept = salvage.keep_tail(self._directory.path, file)
             event(_log, "file.cut", logging.WARNING, file=file.path, bytes=size - committed, kept=kept)
+        if size > committed or (file.is_doubted and not is_sealed):  # an earlier cut may not be durable
             file.cut()
         return True
 

@@ -312,10 +312,10 @@ class Worker:
             self._open_missing()
 
     def _open_missing(self) -> None:
-        """Have one open file per type; at a start new ones, whatever an earlier process left open."""
+        """Have one open file per type that can be trusted; at a start new ones, whatever was left open before."""
         missing = [event_type for event_type in TYPES if not self._started or event_type not in self._files.open]
-        if missing:
-            self._renew(dict.fromkeys(missing, Reason.START))
+        doubted = [event_type for event_type, file in self._files.open.items() if file.is_doubted]
+        self._renew(dict.fromkeys(doubted, Reason.DISK) | dict.fromkeys(missing, Reason.START))
         if not self._started:
             event(_log, "worker.ready", files=",".join(file.path.name for file in self._files.open.values()))
         self._started = True

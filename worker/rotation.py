@@ -18,6 +18,7 @@ class Reason(StrEnum):
     COMMAND = "command"  # somebody asked for it
     START = "start"
     STOP = "stop"
+    DISK = "disk"  # a write or fsync of it failed: cut, and never written on
     ORPHAN = "orphan"  # its writer died, another worker of the directory sealed it
 
 

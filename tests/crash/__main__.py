@@ -26,14 +26,15 @@ def main() -> int:
         return bool(try_all(say, chosen=arguments.breakages, jobs=arguments.jobs))
     seeds = range(arguments.seed, arguments.seed + arguments.histories)
     began = time.perf_counter()
-    with _failures(seeds, jobs=arguments.jobs, forgetful=arguments.forgetful) as failures:
+    faults = {"forgetful": arguments.forgetful, "bad_disk": arguments.bad_disk}
+    with _failures(seeds, faults, jobs=arguments.jobs) as failures:
         for done, (seed, error) in enumerate(failures, 1):
             if error:
                 say(f"seed {seed}: {error}")
                 if arguments.brief:
                     return 1
                 say("shrinking")
-                history = draw(random.Random(seed), forgetful=arguments.forgetful)
+                history = draw(random.Random(seed), **faults)
                 _show(shrink(history, partial(_fails_alike, error)))
                 return 1
             if done % 500 == 0:
@@ -43,10 +44,10 @@ def main() -> int:
 
 
 @contextmanager
-def _failures(seeds: range, *, jobs: int, forgetful: bool) -> Iterator[Iterator[tuple[int, str]]]:
+def _failures(seeds: range, faults: dict[str, bool], *, jobs: int) -> Iterator[Iterator[tuple[int, str]]]:
     """Give each seed with what is wrong in the end of its history, or nothing."""
     with multiprocessing.Pool(jobs, prepare) as pool:
-        yield pool.imap_unordered(partial(_failure_of_seed, forgetful=forgetful), seeds, _CHUNK)
+        yield pool.imap_unordered(partial(_failure_of_seed, faults), seeds, _CHUNK)
 
 
 def prepare() -> None:
@@ -56,8 +57,8 @@ def prepare() -> None:
     gc.set_threshold(50_000, 10, 10)
 
 
-def _failure_of_seed(seed: int, *, forgetful: bool) -> tuple[int, str]:
-    return seed, failure(draw(random.Random(seed), forgetful=forgetful))
+def _failure_of_seed(faults: dict[str, bool], seed: int) -> tuple[int, str]:
+    return seed, failure(draw(random.Random(seed), **faults))
 
 
 def say(*words: object) -> None:
@@ -71,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--forgetful", action="store_true", help="servers that lose the tail of their commands, too")
+    parser.add_argument("--bad-disk", action="store_true", help="disks on which operations fail, too")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that share the histories")
     parser.add_argument("--brief", action="store_true", help="tell what fails, without shrinking it")
     parser.add_argument(

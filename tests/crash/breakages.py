@@ -376,6 +376,23 @@ BREAKAGES = (
         Search(1, 60),
     ),
     Breakage(
+        "step 13", "a file is written on after an fsync of it failed",
+        (Edit(_LOOP, "dict.fromkeys(doubted, Reason.DISK) | ", ""),),
+        "tests/loop/test_disk.py::test_a_file_whose_fsync_failed_is_cut_sealed_and_never_written_on",
+    ),
+    Breakage(
+        "17", "an fsync that failed is done again, as if the kernel knew what it did not write",
+        (
+            Edit(_FILE, "            if self.is_doubted:\n                os.ftruncate(self._descriptor, self.state.length + 1)\n", ""),
+        ),
+        "tests/crash/test_bad_disks.py::test_trap_17_a_cut_whose_fsync_failed_is_durable_before_the_file_is_sealed",
+    ),
+    Breakage(
+        "17", "a cut that an earlier process made is taken for durable",
+        (Edit(_FILES, "        if size > committed or (file.is_doubted and not is_sealed):", "        if size > committed:"),),
+        "tests/crash/test_bad_disks.py::test_trap_17_a_cut_whose_fsync_failed_is_durable_before_the_file_is_sealed",
+    ),
+    Breakage(
         "step 14", "what has replaced an open file is sealed in its place",
         (
             Edit(_FILES, "        file.require_still_there()\n        file.cut()\n", "        file.cut()\n"),

@@ -1,8 +1,10 @@
 """Disks that can lose what was not fsynced, and an operating system on which processes die between two operations.
 
 Files are real. Every operation that changes something on disk is announced to the `Kernel`, which may let the process
-die there, or let another one run. A disk remembers what is not durable yet: `power_loss` takes back a random part of
-it: appended bytes, cuts, links, unlinks, renames. A process that dies alone loses nothing, and makes nothing durable.
+die there, or let another one run, or let the operation fail. A disk remembers what is not durable yet: `power_loss`
+takes back a random part of it: appended bytes, cuts, links, unlinks, renames. A process that dies alone loses nothing,
+and makes nothing durable. An fsync of a file that failed makes nothing durable either, and what it should have written
+the next one takes for written: only what is changed after it reaches the disk.
 """
 
 import errno
@@ -22,6 +24,14 @@ class Died(BaseException):
     """The process is dead from here on."""
 
 
+@dataclass
+class Unwritten:
+    """What a failed fsync should have written: all below `length`, unless it is changed again."""
+
+    length: int
+    is_changed: bool = False
+
+
 @dataclass(eq=False)
 class Disk:
     """The tree of one machine, and what of it is not durable."""
@@ -30,6 +40,7 @@ class Disk:
     stash: Path  # on the same file system, outside the tree
     contents: dict[int, list[bytes]] = field(default_factory=dict)  # by inode: what stood there before each change
     undo: dict[int, list[Callable[[], None]]] = field(default_factory=dict)  # by inode of the directory
+    unwritten: dict[int, "Unwritten"] = field(default_factory=dict)  # by inode: what a failed fsync left
     kept: int = 0
 
     def __post_init__(self) -> None:
@@ -48,6 +59,7 @@ class Disk:
                 self._take_back(path, self.contents[inode], chance)
         self.contents.clear()
         self.undo.clear()
+        self.unwritten.clear()
 
     def _take_back(self, path: Path, before: list[bytes], chance: random.Random) -> None:
         states = [*before, path.read_bytes()]
@@ -60,20 +72,41 @@ class Disk:
         path.write_bytes(content)
         path.chmod(mode)
 
-    def remember_content(self, descriptor: int) -> None:
-        """Keep what a file holds now: after a power loss it may stand there again."""
-        content = Path(f"/proc/self/fd/{descriptor}").read_bytes()
-        self.contents.setdefault(os.fstat(descriptor).st_ino, []).append(content)
+    def remember_content(self, descriptor: int, length: int | None = None) -> None:
+        """Keep what a file holds now, before it is changed or cut to a length; a power loss may bring it back."""
+        inode, content = _content(descriptor)
+        self.contents.setdefault(inode, []).append(content)
+        if left := self.unwritten.get(inode):
+            left.is_changed = True
+            left.length = min(left.length, len(content) if length is None else length)
 
     def remember_name(self, path: Any, change: Callable[[], None]) -> None:
         """Keep how to take back a change of a directory."""
         self.undo.setdefault(Path(path).parent.stat().st_ino, []).append(change)
 
     def sync(self, descriptor: int) -> None:
-        """Make a file or a directory durable."""
+        """Make a file or a directory durable; of what a failed fsync left, only what was changed since."""
         inode = os.fstat(descriptor).st_ino
         self.undo.pop(inode, None)
-        self.contents.pop(inode, None)
+        left = self.unwritten.pop(inode, None)
+        if left is None:
+            self.contents.pop(inode, None)
+            return
+        content = _content(descriptor)[1]
+        durable = self.contents[inode][0]
+        if left.is_changed:
+            durable = durable[: left.length].ljust(min(left.length, len(content)), b"\0") + content[left.length :]
+        if durable == content:
+            del self.contents[inode]
+        else:
+            self.contents[inode] = [durable]
+            self.unwritten[inode] = Unwritten(left.length)
+
+    def fail_to_sync(self, descriptor: int) -> None:
+        """Forget, as kernels do, that something of a file is not written; a directory is written the next time."""
+        inode = os.fstat(descriptor).st_ino
+        if inode in self.contents:
+            self.unwritten[inode] = Unwritten(os.fstat(descriptor).st_size)
 
     def keep(self, path: Any) -> Path:
         """Keep a second link to a file, outside the tree, to bring it back."""
@@ -81,6 +114,11 @@ class Disk:
         kept = self.stash / str(self.kept)
         os.link(path, kept)
         return kept
+
+
+def _content(descriptor: int) -> tuple[int, bytes]:
+    """Return the inode of an open file, and what it holds."""
+    return os.fstat(descriptor).st_ino, Path(f"/proc/self/fd/{descriptor}").read_bytes()
 
 
 class Kernel:
@@ -92,6 +130,9 @@ class Kernel:
 
     def tick(self, what: str) -> None:
         """Be told of an operation before it is done; may raise Died."""
+
+    def fail(self, what: str) -> None:
+        """Be told that an operation begins; may raise the error of a bad disk."""
 
     def look(self, what: str) -> None:
         """Be told of something that changes nothing, where another process may come in between."""
@@ -142,6 +183,8 @@ class _Hooks:
             return int(self._real["open"](path, flags, *args, **kwargs))
         if not flags & os.O_DIRECTORY:
             self._kernel.look(f"open {Path(path).name}")
+        if flags & os.O_CREAT:
+            self._kernel.fail(f"open {Path(path).name}")
         if flags & os.O_TRUNC and Path(path).exists():
             self._truncated(disk, path)
         descriptor = int(self._real["open"](path, flags, *args, **kwargs))
@@ -172,8 +215,12 @@ class _Hooks:
     def _disk(self, descriptor: int, what: str) -> Disk | None:
         if descriptor not in self._kernel.opened:
             return None
-        self._kernel.tick(what)
+        self._tick(what)
         return self._kernel.opened[descriptor][1]
+
+    def _tick(self, what: str) -> None:
+        self._kernel.tick(what)
+        self._kernel.fail(what)
 
     def write(self, descriptor: int, data: bytes) -> int:
         if disk := self._disk(descriptor, f"write {len(data)}"):
@@ -181,12 +228,18 @@ class _Hooks:
         return int(self._real["write"](descriptor, data))
 
     def fsync(self, descriptor: int) -> None:
-        if disk := self._disk(descriptor, "fsync"):
+        try:
+            disk = self._disk(descriptor, "fsync")
+        except OSError:
+            self._kernel.opened[descriptor][1].fail_to_sync(descriptor)
+            raise
+        if disk:
             disk.sync(descriptor)
 
     def ftruncate(self, descriptor: int, length: int) -> None:
-        if disk := self._disk(descriptor, f"ftruncate {length}"):
-            disk.remember_content(descriptor)
+        disk = self._disk(descriptor, f"ftruncate {length}")
+        if disk and length != os.fstat(descriptor).st_size:  # else nothing changes, and nothing is to be written
+            disk.remember_content(descriptor, length)
         self._real["ftruncate"](descriptor, length)
 
     def fchmod(self, descriptor: int, mode: int) -> None:
@@ -198,7 +251,7 @@ class _Hooks:
         if disk and self._kernel.disk_of(source) not in {disk, None}:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(source))
         if disk:
-            self._kernel.tick(f"link {Path(source).name} {Path(target).name}")
+            self._tick(f"link {Path(source).name} {Path(target).name}")
         self._real["link"](source, target)
         if disk:
             disk.remember_name(target, lambda: self._real["unlink"](target))
@@ -208,7 +261,7 @@ class _Hooks:
         if disk is None:
             self._real["unlink"](path, *args, **kwargs)
             return
-        self._kernel.tick(f"unlink {Path(path).name}")
+        self._tick(f"unlink {Path(path).name}")
         if not os.path.lexists(path):
             raise FileNotFoundError(2, "No such file or directory", str(path))
         kept = disk.keep(path)
@@ -220,7 +273,7 @@ class _Hooks:
         if disk is None:
             self._real["replace"](source, target)
             return
-        self._kernel.tick(f"replace {Path(target).name}")
+        self._tick(f"replace {Path(target).name}")
         kept = disk.keep(target) if os.path.lexists(target) else None
         self._real["replace"](source, target)
         take_back = (lambda: self._real["replace"](kept, target)) if kept else (lambda: self._real["unlink"](target))

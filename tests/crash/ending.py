@@ -23,7 +23,7 @@ def finish(simulation: Simulation, gone: int | None = None) -> None:
     while simulation.wire.late:
         simulation.wire.deliver(0)
     for process in simulation.processes.values():
-        process.fault = None
+        process.fault, process.fails_in = None, 0
     _let_drain(simulation)
     living = list(simulation.processes)
     for number in living:

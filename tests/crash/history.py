@@ -32,6 +32,7 @@ ACTIONS = {
 }  # fmt: skip
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # files go faster there
 FORGETFUL = {"save": 8, "tail": 5}
+BAD_DISK = {"break": 12, "step": 90, "power": 8}
 
 
 class Action(NamedTuple):
@@ -100,16 +101,17 @@ def apply(simulation: Simulation, action: Action) -> None:
         "stop": lambda: simulation.stop(who),
         "wait": lambda: simulation.wait(amount),
         "retire": lambda: simulation.retire(who),
+        "break": lambda: simulation.break_disk(who, amount),
         "save": simulation.wire.save,
         "tail": simulation.lose_tail,
     }
     deeds[action.what]()
 
 
-def draw(chance: random.Random, *, forgetful: bool = False) -> History:
+def draw(chance: random.Random, *, forgetful: bool = False, bad_disk: bool = False) -> History:
     """Draw a history."""
     layout = "one" if forgetful and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
-    weights = ACTIONS | (FORGETFUL if forgetful else {})
+    weights = ACTIONS | (FORGETFUL if forgetful else {}) | (BAD_DISK if bad_disk else {})
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(5, 60))
     start = [Action("publish", 0, chance.randint(1, 6))]
     if chance.random() < 0.8:
@@ -126,6 +128,8 @@ def _amount(kind: str, chance: random.Random) -> int:
     match kind:
         case "step":
             return chance.choice((1, 1, 2, 3, 5, 8, 13, 21, 40, 80))
+        case "break":
+            return chance.choice((1, 1, 2, 3, 5, 8, 13, 21, 34))
         case "publish":
             return chance.randint(1, 5)
         case "wait":

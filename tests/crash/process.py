@@ -13,6 +13,7 @@ class Process:
         self.name = name
         self.pid = pid
         self.fault: str | None = None  # what befalls its next request: "lost reply" or "late"
+        self.fails_in = 0  # so many operations on its disk, the last of which fails
         self._next: object = ""
         self.done = False
         self.error: BaseException | None = None

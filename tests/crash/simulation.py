@@ -4,7 +4,9 @@ Workers run in threads and hand the baton back before each operation on disk and
 stalls and loses replies is decided by a history alone, clocks included, so each run of a history is the same.
 """
 
+import errno
 import logging
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -68,6 +70,14 @@ class SimulatedKernel(Kernel):
             self._simulation.now += 0.000_001
             self._simulation.tell(process.name, what)
 
+    def fail(self, what: str) -> None:
+        process = self._simulation.running
+        if process and process.fails_in:
+            process.fails_in -= 1
+            if not process.fails_in:
+                self._simulation.tell(process.name, "  fails:", what)
+                raise OSError(errno.EIO, os.strerror(errno.EIO), what)
+
     def wait(self, what: str) -> None:
         if process := self._simulation.running:
             process.wait(what)
@@ -115,6 +125,7 @@ class Simulation:
         self.publisher = Publisher(self.wire.client, PARTITION)
         self.publisher.publish_some(0)
         self.tail_was_lost = False
+        self._is_disk_bad = False
         self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
         _listen(patch, self.alarms)
 
@@ -148,7 +159,7 @@ class Simulation:
             self.tell(process.name, "exits:", error)
         except DiskTrouble as error:  # two processes of one number make the directory's id: one has to start again
             self.tell(process.name, "exits:", error)
-            if not self._same_pids:
+            if not (self._same_pids or self._is_disk_bad):
                 raise
 
     def step(self, number: int, operations: int) -> None:
@@ -223,6 +234,12 @@ class Simulation:
         """Let the next request of a worker meet a fault."""
         if number in self.processes:
             self.processes[number].fault = fault
+
+    def break_disk(self, number: int, operations: int) -> None:
+        """Let the last one of a worker's next operations on its disk fail."""
+        self._is_disk_bad = True
+        if number in self.processes:
+            self.processes[number].fails_in = operations
 
     def publish(self, batches: int) -> None:
         """Publish some entries, those of different types at once."""

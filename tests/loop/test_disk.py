@@ -11,15 +11,15 @@ import pytest
 
 from schemas.events import TYPES
 from tests.loop.conftest import Lab
-from tests.loop.test_crashes_and_lost_replies import work_on
+from tests.loop.test_crashes_and_lost_replies import fail_once, tails, work_on
 from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
 from tests.support.workers import drain
-from worker.errors import DiskTrouble
+from worker.errors import DiskTrouble, StreamUnavailable
 from worker.janitor import Janitor
 from worker.loop import RECOVERABLE, Worker
 
 
-def failing(number: int, times: int, when: Callable[[Any], bool], name: str, patch: pytest.MonkeyPatch) -> list[int]:
+def failing(number: int, times: int, when: Callable[[Any], object], name: str, patch: pytest.MonkeyPatch) -> list[int]:
     """Let an os function fail some times with an errno; returns what is left of them."""
     real = getattr(os, name)
     left = list(range(times))
@@ -60,17 +60,60 @@ def test_a_write_that_fails_acknowledges_nothing_and_is_told_once(
     assert all(os.strerror(number) in line for line in warnings(caplog))
 
 
-def test_an_fsync_that_fails_acknowledges_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab.publisher.publish_some(9)
+def fsync_of_rows(worker: Worker) -> Callable[[Any], bool]:
+    """Return what tells an fsync of an open file that holds more than is committed."""
+    return lambda descriptor: any(
+        file.descriptor == descriptor and file.size() > file.state.length for file in worker._files.open.values()
+    )
+
+
+@pytest.mark.parametrize("fails", ["fsync", "write", "fsync of the cut"])
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_file_whose_fsync_failed_is_cut_sealed_and_never_written_on(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, fails: str, *, goes_on: bool
+) -> None:
+    lab.publisher.publish_some(3)
     worker = lab.worker()
-    armed = [False]
-    failing(errno.EIO, 1, lambda _: armed[0], "fsync", monkeypatch)
-    armed[0] = True
-    with pytest.raises(DiskTrouble) as trouble:
+    drain(worker, 3)
+    [old] = data_files(lab.path, "delivered")
+    committed = old.read_bytes()
+    lab.publisher.publish_some(1)
+    if fails == "write":
+        left = failing(errno.EIO, 1, is_rows, "write", monkeypatch)
+    elif fails == "fsync":
+        left = failing(errno.EIO, 1, fsync_of_rows(worker), "fsync", monkeypatch)
+    else:  # what was appended is cut because the commit was lost
+        fail_once(monkeypatch, worker._stream, "send_commit", StreamUnavailable("reset"))
+        lengths = {file.descriptor: file.state.length for file in worker._files.open.values()}
+        left = failing(
+            errno.EIO, 1, lambda each: os.fstat(each).st_size == lengths.get(each) and tails(lab), "fsync", monkeypatch
+        )  # fmt: skip
+    with pytest.raises(RECOVERABLE) as trouble:
         worker.step()
-    assert lab.ledger("rows") == 0
-    assert worker.recover(trouble.value)
-    work_on(lab, worker, 9)
+    assert lab.ledger("rows") == 3
+    if goes_on:
+        assert worker.recover(trouble.value)
+        work_on(lab, worker, 4)
+    else:
+        worker.stop()
+        assert worker.recover(trouble.value)
+        lab.stop(worker)
+    assert left == []
+    sealed = sealed_files(lab.path, "delivered")[0]
+    assert sealed.read_bytes() == committed
+    assert check_manifest(sealed).reason == ("disk" if goes_on else "stop")
+    assert [len(sealed_files(lab.path, name)) for name in TYPES] == ([1, 0, 0] if goes_on else [1, 1, 1])
+
+
+def test_a_full_disk_ends_no_file(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    lab.publisher.publish_some(9)
+    left = failing(errno.ENOSPC, 2, is_rows, "write", monkeypatch)
+    work_on(lab, worker, 12)
+    assert left == []
+    assert [sealed_files(lab.path, name) for name in TYPES] == [[], [], []]
 
 
 def test_a_disk_that_is_nearly_full_pauses_reading_until_there_is_room(

@@ -168,3 +168,21 @@ def test_a_move_of_a_forgotten_file_whose_end_fails_is_finished_and_not_taken_fo
     [file] = sealed_files(lab.path, "delivered")
     assert check_manifest(file).rows == 1
     assert not here.exists()
+
+
+def test_the_name_of_a_manifest_is_made_durable_where_that_failed_at_first(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.configure("rotation", archiving=False)
+    lab.publisher.publish_some(1)
+    worker = lab.worker()
+    drain(worker, 1)
+    file = worker._files.open["delivered"].path
+
+    def is_its_directory(descriptor: int) -> bool:
+        return os.path.samestat(os.fstat(descriptor), file.parent.stat()) and manifest_path(file).exists()
+
+    left = failing(errno.EIO, 2, is_its_directory, "fsync", monkeypatch)
+    lab.stop(worker)
+    assert left == []
+    check_manifest(file)
