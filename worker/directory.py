@@ -9,19 +9,17 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 
-import msgspec
-
 from schemas.events import TYPES
-from worker.accounting_file import AccountingFile, make_directory, sync_directory, write_durably
+from worker import book
+from worker.accounting_file import AccountingFile, make_directory, sync_directory
 from worker.errors import DiskTrouble, Locked
 from worker.identity import identify, known_id, require_partition
+from worker.inventory import Place, places
 from worker.naming import Names, Stamp, next_stamp
 from worker.settings import DirectorySettings, NameSettings
-
-_BOOK = ".names"
 
 
 class ConsumerLock:
@@ -75,21 +73,15 @@ def _share(descriptor: int) -> bool:
     return True
 
 
-class Book(msgspec.Struct, frozen=True):
-    """The names that a location has given out: the last one's stamp, and those of files not known to be finished."""
-
-    last: str = ""
-    open: tuple[str, ...] = ()
-
-
 class Location:
     """The directory of one type's open files, and the archive inside it."""
 
-    def __init__(self, path: Path, archive: Path, names: Names, timezone_settings: NameSettings) -> None:
-        self.path = path
-        self.archive = archive
+    def __init__(self, place: Place, names: Names, timezone: tzinfo) -> None:
+        self.path = place.open
+        self.archive = place.archive
+        self._place = place
         self._names = names
-        self._timezone = timezone_settings.timezone
+        self._timezone = timezone
         self._archiving = False
 
     def prepare(self, *, archiving: bool) -> None:
@@ -121,24 +113,29 @@ class Location:
 
     def given_out(self) -> tuple[str, ...]:
         """Return the names of files that this directory made and that were not finished when it last looked."""
-        return self._book().open
-
-    def _book(self) -> Book:
         try:
-            return msgspec.json.decode((self.path / _BOOK).read_bytes(), type=Book)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return Book()
+            return book.load(self.path).open
+        except book.Unreadable:
+            with self._names_lock():
+                return self._book().open
+
+    def _book(self) -> book.Book:
+        """Return the book of names, begun anew where it cannot be read; with the lock on names held."""
+        try:
+            return book.load(self.path)
+        except book.Unreadable as error:
+            return book.begin_anew(self._place, self._names, self._timezone, error)
 
     def _next_path(self, now: datetime) -> Path:
         """Return the next name, written down as given out before anybody can use it."""
-        book = self._book()
-        last = Stamp.parse(book.last) or self._latest_in_use()
+        known = self._book()
+        last = Stamp.parse(known.last) or book.latest_in_use(self._place, self._names)
         stamp = next_stamp(last, now.astimezone(self._timezone))
         while self._is_used(self._names.format(stamp)):  # foreign files, or a book that was lost
             stamp = stamp.successor()
         name = self._names.format(stamp)
-        unfinished = (each for each in book.open if self._is_unfinished(each))
-        write_durably(self.path / _BOOK, msgspec.json.encode(Book(str(stamp), (*unfinished, name))))
+        unfinished = (each for each in known.open if self._is_unfinished(each))
+        book.save(self.path, book.Book(str(stamp), (*unfinished, name)))
         return self.path / name
 
     def _is_unfinished(self, name: str) -> bool:
@@ -157,16 +154,6 @@ class Location:
             return (self.archive / name).lstat().st_ino == here.st_ino  # its move was interrupted
         except FileNotFoundError:
             return True
-
-    def _latest_in_use(self) -> Stamp | None:
-        """Return the latest stamp among the files that are there, for a book that was lost."""
-        stamps = (
-            self._names.parse(entry.name.removesuffix(".json"))  # the manifest of a compressed file has its name
-            for directory in (self.path, self.archive)
-            if directory.is_dir()
-            for entry in directory.iterdir()
-        )
-        return max((stamp for stamp in stamps if stamp), default=None)
 
     def _is_used(self, name: str) -> bool:
         return any(
@@ -189,13 +176,9 @@ class Directory:
         self.path = settings.path
         self.consumer = consumer
         self._min_free_bytes = settings.min_free_bytes
+        standing = places(settings)
         self.locations = {
-            event_type: Location(
-                settings.path / settings.location[event_type],
-                settings.path / settings.location[event_type] / settings.archive_to[event_type],
-                Names(names, event_type, consumer),
-                names,
-            )
+            event_type: Location(standing[event_type], Names(names, event_type, consumer), names.timezone)
             for event_type in TYPES
         }
         try:

@@ -30,6 +30,11 @@ class Stamp(NamedTuple):
         found = re.fullmatch(_STAMP, text)
         return cls(found["time"], int(found["suffix"] or 0)) if found else None
 
+    @classmethod
+    def at(cls, local: datetime) -> "Stamp":
+        """Return the stamp of a time, which is local to the names' time zone."""
+        return cls(local.strftime("%Y-%m-%d-%H%M%S"))
+
     def successor(self) -> "Stamp":
         """Return the next stamp within the same time."""
         return Stamp(self.time, self.suffix + 1)
@@ -37,7 +42,7 @@ class Stamp(NamedTuple):
 
 def next_stamp(last: Stamp | None, now: datetime) -> Stamp:
     """Return a stamp that sorts after `last`; `now` is local to the names' time zone."""
-    stamp = Stamp(now.strftime("%Y-%m-%d-%H%M%S"))
+    stamp = Stamp.at(now)
     return stamp if last is None or stamp > last else last.successor()
 
 

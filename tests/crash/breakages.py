@@ -220,8 +220,18 @@ BREAKAGES = (
     ),
     Breakage(
         "16, 36", "a name is given out again once its file was unlinked",
-        (Edit(_DIRECTORY, "Stamp.parse(book.last) or self._latest_in_use()", "self._latest_in_use()"),),
+        (Edit(_DIRECTORY, "Stamp.parse(known.last) or book.latest_in_use(", "book.latest_in_use("),),
         f"{_SEALED}::test_trap_16_the_name_of_an_unlinked_file_is_never_given_out_again",
+    ),
+    Breakage(
+        "16", "a book of names that cannot be read is taken for an empty one",
+        (Edit("worker/book.py", '        raise Unreadable(f"{path}: {error}") from error\n', "        return Book()\n"),),
+        "tests/loop/test_book_of_names.py::test_a_book_that_cannot_be_read_is_told_kept_and_begun_anew",
+    ),
+    Breakage(
+        "16", "a lost book of names is begun anew without a look at expired files",
+        (Edit("worker/book.py", "(*standing, *(manifest.name for manifest in expired(place)))", "standing"),),
+        "tests/loop/test_book_of_names.py::test_trap_16_no_name_is_used_twice_whatever_was_lost_and_wherever_the_clock_is_set",
     ),
     Breakage(
         "16", "an archived file of the same name is replaced",
