@@ -3,7 +3,7 @@
 // Haraka's redis.ini, read and watched without haraka-config. That keeps one callback for each file: its last reader's, or
 // none where the last reader gave none. A reading of ours would take haraka-plugin-redis's away, or theirs would take ours.
 
-const { readFileSync, unwatchFile, watchFile } = require('node:fs')
+const { readFileSync, statSync } = require('node:fs')
 
 const WATCH_MS = 5000
 
@@ -33,7 +33,8 @@ class RedisIni {
   #file
   #changed
   #watchMs
-  #isWatched = false
+  #timer
+  #seen
 
   /** changed: called after the file was edited, made or removed. */
   constructor(file, changed, watchMs = WATCH_MS) {
@@ -45,8 +46,9 @@ class RedisIni {
   /** What stands in it, {} where it is not there; an Error where it cannot be read. */
   read() {
     // Its time and size are looked at now and then: that needs no file to be there, and survives an editor that replaces it.
-    if (!this.#isWatched) watchFile(this.#file, { persistent: false, interval: this.#watchMs }, this.#changed)
-    this.#isWatched = true
+    // Not by watchFile: its first look comes later than this one, and an edit in between would never be noticed.
+    this.#timer ??= setInterval(() => this.#look(), this.#watchMs).unref()
+    this.#seen = this.#facts()
     try {
       return parse(readFileSync(this.#file, 'utf8'))
     } catch (error) {
@@ -56,8 +58,24 @@ class RedisIni {
   }
 
   close() {
-    unwatchFile(this.#file, this.#changed)
-    this.#isWatched = false
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #look() {
+    const facts = this.#facts()
+    if (facts === this.#seen) return
+    this.#seen = facts
+    this.#changed()
+  }
+
+  #facts() {
+    try {
+      const { ino, size, mtimeMs } = statSync(this.#file)
+      return `${ino} ${size} ${mtimeMs}`
+    } catch (error) {
+      return error.code
+    }
   }
 }
 
