@@ -57,14 +57,19 @@ def seal(  # noqa: PLR0913
             else:
                 manifest = _manifest(file, event_type, columns, reason, writer)
                 write_durably(beside, encode(msgspec.structs.replace(manifest, sealed_ms=now_ms)), READ_ONLY)
-            os.fchmod(file.descriptor, READ_ONLY)
-            os.fsync(file.descriptor)
+            protect(file)
         place = _move(file, location) if archiving else file.path
     except OSError as error:
         raise DiskTrouble(f"{file.path}: not sealed: {error.strerror}") from error
     if not file.stands_at(place):
         raise DiskTrouble(f"{file.path}: removed, renamed or replaced while it was sealed")
     return place
+
+
+def protect(file: AccountingFile) -> None:
+    """Take the permission to write away, durably; the janitor keeps its hands off a file that has it."""
+    os.fchmod(file.descriptor, READ_ONLY)
+    os.fsync(file.descriptor)
 
 
 def has(file: AccountingFile, location: Location) -> bool:

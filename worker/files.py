@@ -121,7 +121,8 @@ class Files:
                 file.close()
 
     def finish_move(self, event_type: str, file: AccountingFile) -> None:
-        """Close a sealed file, after moving it where its move to the archive was interrupted."""
+        """Close a file that has its manifest, after what of its seal and its move to the archive was interrupted."""
+        archive.protect(file)
         if self._archiving:
             archive.finish_move(file, self._directory.locations[event_type])
         else:

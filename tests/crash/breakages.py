@@ -243,7 +243,7 @@ BREAKAGES = (
         (
             Edit(_FILE, "            os.ftruncate(self._descriptor, self.state.length)\n            os.fsync(self._descriptor)\n", "            os.ftruncate(self._descriptor, self.state.length)\n"),
             Edit("worker/archive.py", "    file.sync()\n", ""),
-            Edit("worker/archive.py", "        os.fsync(file.descriptor)\n", ""),
+            Edit("worker/archive.py", "    os.fsync(file.descriptor)\n", ""),
         ),
         Search(1, 400),
     ),

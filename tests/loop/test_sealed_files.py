@@ -17,16 +17,20 @@ from tests.support.files import check_manifest, sealed_files
 from tests.support.workers import drain, settings
 from worker import archive, records
 from worker.errors import DiskTrouble
+from worker.identity import known_id
 from worker.loop import RECOVERABLE
 from worker.manifest import manifest_path
 from worker.records import Record
 from worker.stream.script import Script
 
 
-def rotate_and_die(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Record:
-    """Let a worker die while it moves a sealed file to the archive; returns its record from before it had rows."""
-    lab.configure("rotation", max_size_bytes=100)
+def rotate_and_die(lab: Lab, monkeypatch: pytest.MonkeyPatch, at: str = "sync_directory") -> Record:
+    """Let a worker die while it seals a file and moves it to the archive; returns its record from before it had rows.
+
+    Either it stands in both places by then, or it has no more than its manifest.
+    """
     worker = lab.worker()
+    worker.rotate()
     before = worker._current()
     lab.publisher.publish_some(1)
 
@@ -34,26 +38,32 @@ def rotate_and_die(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Record:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive, "sync_directory", die)  # the file stands in both places
+        patch.setattr(archive, at, die)
         with pytest.raises(Killed):
             worker.step()
     lab.die(worker)
     return before
 
 
+@pytest.mark.parametrize("archiving", [True, False])
+@pytest.mark.parametrize("at", ["sync_directory", "protect"])
+@pytest.mark.parametrize("forgotten", ["rows", "record"])
 @pytest.mark.parametrize("finisher", ["worker-1", "worker-2"])
 def test_a_sealed_file_stays_whole_where_the_server_forgot_its_rows(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, finisher: str
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, *, finisher: str, forgotten: str, at: str, archiving: bool
 ) -> None:
-    before = rotate_and_die(lab, monkeypatch)
-    directory = (lab.path / ".directory-id").read_text().strip()
-    lab.client.hset(lab.keys.records, f"worker-1 {directory}", records.encode(before))
-    worker = lab.worker(settings(lab.path, name=finisher))
+    before = rotate_and_die(lab, monkeypatch, at)
+    field = f"worker-1 {known_id(lab.path)}"
+    if forgotten == "rows":
+        lab.client.hset(lab.keys.records, field, records.encode(before))
+    else:
+        lab.client.hdel(lab.keys.records, field)
+    worker = lab.worker(settings(lab.path, name=finisher, archiving=archiving))
     lab.clock.now += 60
     worker.step()  # looks around
-    [file] = sealed_files(lab.path, "delivered")
-    assert check_manifest(file).rows == 1
-    assert file.parent.name == "archive"
+    found = sealed_files(lab.path, "delivered")
+    assert {check_manifest(file).rows for file in found} == {1}
+    assert not archiving or [file.parent.name for file in found] == ["archive"]
 
 
 def test_a_move_to_the_archive_that_was_interrupted_is_finished_by_another_worker(
