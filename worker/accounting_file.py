@@ -36,27 +36,38 @@ def make_directory(path: Path) -> None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write with one call; a short write raises DiskTrouble, since the disk is full or failing."""
+    """Write with one call; a short write raises OSError as well, since the disk is full or failing."""
     written = os.write(descriptor, data)
     if written != len(data):
-        raise DiskTrouble(f"short write: {written} of {len(data)} bytes")
+        raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
 
 
 def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a whole file so that after a crash either the old or the new content stands there."""
+    """Write a whole file so that after a crash either the old or the new content stands there.
+
+    Raises OSError with the name that is written: what is told of a temporary one would be another thing each time.
+    """
     # Not the process id: containers that share a volume can have the same.
     temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        _write_new(temporary, content, mode)
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that is not there yet, durable but for its name; nothing is left where that fails."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)
     except BaseException:
-        temporary.unlink()
+        path.unlink()
         raise
     finally:
         os.close(descriptor)
-    temporary.replace(path)
-    sync_directory(path.parent)
 
 
 class AccountingFile:

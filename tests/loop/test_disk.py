@@ -27,7 +27,7 @@ def failing(number: int, times: int, when: Callable[[Any], object], name: str, p
     def call(first: Any, *rest: Any, **named: Any) -> Any:
         if left and when(rest[0] if rest else first):
             left.pop()
-            raise OSError(number, os.strerror(number))
+            raise OSError(number, os.strerror(number), *[str(first)] * isinstance(first, str | Path))
         return real(first, *rest, **named)
 
     patch.setattr(os, name, call)
@@ -103,6 +103,26 @@ def test_a_file_whose_fsync_failed_is_cut_sealed_and_never_written_on(
     assert sealed.read_bytes() == committed
     assert check_manifest(sealed).reason == ("disk" if goes_on else "stop")
     assert [len(sealed_files(lab.path, name)) for name in TYPES] == ([1, 0, 0] if goes_on else [1, 1, 1])
+
+
+@pytest.mark.parametrize("fails", ["a seal", "a rescue"])
+def test_a_trouble_of_a_recovery_is_told_once_by_the_name_that_is_written(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: str
+) -> None:
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    [file] = data_files(lab.path, "delivered")
+    if fails == "a rescue":
+        file.unlink()
+    left = failing(errno.ENOSPC, 8, lambda flags: flags & os.O_EXCL, "open", monkeypatch)
+    worker.stop()
+    worker.run()
+    lab._workers.remove(worker)
+    assert left == []
+    told = [line for line in warnings(caplog) if "No space left" in line]
+    assert len(told) == 1
+    assert ".tmp" not in told[0]
 
 
 def test_a_full_disk_ends_no_file(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
