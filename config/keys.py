@@ -275,8 +275,9 @@ PRODUCER_DAYS = Key(
     "producer_days",
     values.whole(1, 3650, "a whole number of days"),
     "30",
-    "Days of silence, by the server's clock, after which a process of Haraka is forgotten. One that publishes "
-    "again later, from its spool for instance, is reported as a gap; nothing of it is lost or doubled.",
+    "Days of silence, by the server's clock, after which a process of Haraka is forgotten: longer than a node can be "
+    "away. Of one that publishes again later, from its spool for instance, nothing is lost; what it had sent before "
+    "without an answer may stand twice, and its log names those events.",
     "90",
 )
 STREAM_RETENTION = Key(

@@ -46,6 +46,7 @@ class Accounting {
       home: this.#home,
       courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),
       keepMs: settings.ring_seconds * 1000,
+      fsync: settings.spool_fsync,
       log,
     })
     this.#partitions = Array.from({ length: settings.partitions }, (_, i) => this.#partition(i, boot))

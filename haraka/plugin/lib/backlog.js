@@ -11,7 +11,7 @@ const path = require('node:path')
 
 const { SpoolFile } = require('./spool_file')
 
-const NAME = /^(.+)~(\d+)\.spool$/
+const NAME = /^(.+)~(\d+)(?:\.sent)?\.spool$/
 
 /** The server does not have any more what it had acknowledged. */
 class Lost extends Error {}
@@ -19,6 +19,7 @@ class Lost extends Error {}
 class Backlog {
   #brought = [] // files that the server has, [{path, bytes, at}], the oldest first
   #last = 0 // number of the last batch that it acknowledged
+  isKnown // whether the server knew the producer before anything was brought; undefined until it was asked
 
   /** The backlogs in a directory. */
   static async in(dir) {
@@ -53,7 +54,7 @@ class Backlog {
 
   /** The server has the first of the files that were to be brought, or it is out of the way. */
   shift(at) {
-    this.#brought.push({ ...this.files.shift(), at })
+    this.#brought.push(Object.assign(this.files.shift(), { at }))
   }
 
   /** Everything is to be brought again that is still there. */

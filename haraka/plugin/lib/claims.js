@@ -14,6 +14,7 @@ class Claims {
   #home
   #courierFor
   #keepMs
+  #fsync
   #log
   #lanes = new Map() // hash tag -> lane
   #dirs = new Map() // claimed directory -> settles when nothing of it is under way
@@ -22,11 +23,12 @@ class Claims {
   #aside = 0 // bytes of files that were set aside
   #closed = false
 
-  /** courierFor(tag): a courier without a ring, to the partition of a hash tag; keepMs: see Lane. */
-  constructor({ home, courierFor, keepMs, log }) {
+  /** courierFor(tag): a courier without a ring, to the partition of a hash tag; keepMs, fsync: see Lane. */
+  constructor({ home, courierFor, keepMs, fsync, log }) {
     this.#home = home
     this.#courierFor = courierFor
     this.#keepMs = keepMs
+    this.#fsync = fsync
     this.#log = log
   }
 
@@ -117,7 +119,8 @@ class Claims {
   }
 
   #newLane(tag) {
-    const lane = new Lane({ courierFor: () => this.#courierFor(tag), keepMs: this.#keepMs, log: this.#log })
+    const courierFor = () => this.#courierFor(tag)
+    const lane = new Lane({ courierFor, keepMs: this.#keepMs, fsync: this.#fsync, log: this.#log })
     if (this.#closed) lane.close()
     return lane
   }

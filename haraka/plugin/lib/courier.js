@@ -6,10 +6,13 @@
 // What the server had acknowledged and lost again, in a failover, shows in the producer's number. That is asked for in every
 // new session, before anything else: a quiet node may have no next batch for hours, and the ring does not hold for ever.
 
+const { FORGOTTEN_MS, inDoubt } = require('./doubt')
 const { Session } = require('./session')
 
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2000
+
+const NOTHING = { batches: [], givenUp: [0, 0, 0] }
 
 class Courier {
   #redis
@@ -25,6 +28,9 @@ class Courier {
   #state = 'new'
   #clock
   #heardAt // when the server answered last: what the ring held then counts, however long it is away
+  #acknowledgedAt // when it took a batch last
+  #tried = 0 // number of the last batch that was sent, answered or not
+  #doubtfulTo = 0 // batches up to this number may stand twice when they are sent again
 
   /** ring: of the producer's batches; both undefined for batches of processes that died. clock: tells monotonic ms. */
   constructor({ redis, keys, producer, ring, log, clock = performance }) {
@@ -34,7 +40,7 @@ class Courier {
     this.#ring = ring
     this.#log = log
     this.#clock = clock
-    this.#heardAt = clock.now()
+    this.#heardAt = this.#acknowledgedAt = clock.now()
   }
 
   get isUp() {
@@ -74,14 +80,16 @@ class Courier {
    */
   async deliverAll(batches, onDone, held = this.#ring) {
     const session = this.#current()
+    this.#tried = Math.max(this.#tried, batches.at(-1)?.seq ?? 0)
+    const doubtful = []
     try {
       const replies = await Promise.allSettled(batches.map((batch) => session.publish(batch)))
       for (let i = 0; i < batches.length; i++) {
         if (replies[i].status === 'rejected') throw replies[i].reason
         // After a gap is filled, the copies that were on their way behind it were refused for the same gap.
         if (replies[i].value.reply === 'GAP') await this.#fillGap(session, batches[i], held)
-        this.#heardAt = this.#clock.now()
-        held.push(batches[i], this.#heardAt)
+        if (batches[i].seq <= this.#doubtfulTo) doubtful.push(batches[i])
+        this.#acknowledged(batches[i], held)
         onDone?.(batches[i])
       }
       this.#pauseMs = 0
@@ -89,7 +97,14 @@ class Courier {
     } catch (error) {
       this.#drop(session, error)
       throw error
+    } finally {
+      if (doubtful.length > 0) this.#log.warn(inDoubt(doubtful))
     }
+  }
+
+  #acknowledged(batch, held) {
+    this.#heardAt = this.#acknowledgedAt = this.#clock.now()
+    held.push(batch, this.#heardAt)
   }
 
   /** Run a command on the session, if there is one. */
@@ -124,17 +139,27 @@ class Courier {
   async #fillGap(session, batch, held) {
     const { reply, last } = await session.publish(batch)
     if (reply !== 'GAP') return
-    const { batches, givenUp } = held.after(last, this.#heardAt)
+    const { batches, givenUp } = this.#isForgotten(last) ? NOTHING : held.after(last, this.#heardAt)
     const missing = batches.filter(({ seq }) => seq < batch.seq)
     await this.#sendAgain(session, last, [...missing, batch], givenUp)
   }
 
   /** The same for a server that does not have the last batch that it acknowledged; the next one may be long in coming. */
   async #catchUp(session) {
-    if (!this.#ring || this.#ring.bytes === 0) return
+    if (this.#tried === 0 || !this.#producer) return
     const last = await session.last(this.#producer)
+    if (this.#isForgotten(last)) {
+      // What has no answer yet can have arrived.
+      this.#doubtfulTo = this.#tried
+      return this.#log.warn(`the server has forgotten producer=${this.#producer}, which was silent for long`)
+    }
     const { batches, givenUp } = this.#ring.after(last, this.#heardAt)
     if (batches.length > 0) await this.#sendAgain(session, last, batches, givenUp)
+  }
+
+  /** Whether the server has no number of the producer because that was silent for long, rather than lost it. */
+  #isForgotten(last) {
+    return last === 0 && this.#clock.now() - this.#acknowledgedAt >= FORGOTTEN_MS
   }
 
   async #sendAgain(session, last, batches, givenUp) {

@@ -8,6 +8,7 @@ const { setTimeout: pause } = require('node:timers/promises')
 
 const { Lost } = require('./backlog')
 const { Counters } = require('./counters')
+const { FORGOTTEN_MS, inDoubt } = require('./doubt')
 const { SpoolFile } = require('./spool_file')
 const { DAMAGED } = require('./spool_record')
 
@@ -20,13 +21,18 @@ class Lane {
   #courierFor
   #courier
   #keepMs
+  #fsync
   #log
   #backlogs = new Set()
   #last = Promise.resolve()
   #closing = new AbortController()
 
-  /** courierFor(): a new courier to the partition, without a ring; keepMs: how long files stay that were brought. */
-  constructor({ courierFor, keepMs, log }) {
+  /**
+   * courierFor(): a new courier to the partition, without a ring; keepMs: how long files stay that were brought; fsync: whether
+   * what their names say survives a power cut.
+   */
+  constructor({ courierFor, keepMs, fsync, log }) {
+    this.#fsync = fsync
     this.#courierFor = courierFor
     this.#keepMs = keepMs
     this.#log = log
@@ -97,15 +103,17 @@ class Lane {
   }
 
   async #drainFirst(backlog) {
-    const name = backlog.files[0].path
-    const file = await SpoolFile.existing(name)
+    const [first] = backlog.files
+    const file = await SpoolFile.existing(first.path)
     try {
-      this.#log.info(`claimed ${path.basename(name)} bytes=${file.size}`)
+      const name = path.basename(first.path)
+      this.#log.info(`claimed ${name} bytes=${file.size}`)
       const stop = await this.#drainFile(file, backlog)
       if (this.#closed) return
-      await this.#say(file, path.basename(name), stop)
+      await this.#say(file, name, stop)
       backlog.shift(performance.now())
     } finally {
+      first.path = file.path
       await file.close()
     }
   }
@@ -133,18 +141,31 @@ class Lane {
   async #deliver(file, records, backlog) {
     const courier = await this.#ready()
     if (this.#closed) return
-    const ends = new Map(records.map(({ batch, end }) => [batch, end]))
+    await file.markSent(this.#fsync)
+    const of = new Map(records.map((record) => [record.batch, record]))
+    const doubtful = []
     const done = (batch) => {
-      file.advance(ends.get(batch))
+      const { end, sent } = of.get(batch)
+      file.advance(end)
       this.counters.count(batch)
       this.counters.drained += batch.events
+      if (!backlog.isKnown && (file.wasSent || isLongAgo(sent))) doubtful.push(batch)
     }
     try {
-      await courier.deliverAll([...ends.keys()], done, backlog)
+      if (await this.#learn(courier, backlog)) await courier.deliverAll([...of.keys()], done, backlog)
     } catch (error) {
       if (error instanceof Lost) throw error
       this.#log.debug(`claimed batches: ${error.message}`)
     }
+    if (doubtful.length > 0) this.#log.warn(inDoubt(doubtful))
+  }
+
+  /** Ask once whether the server knows the producer, before anything is brought; false where it did not say. */
+  async #learn(courier, backlog) {
+    if (backlog.isKnown !== undefined) return true
+    const last = await courier.ask((session) => session.last(backlog.producer))
+    if (last !== undefined) backlog.isKnown = last > 0
+    return last !== undefined
   }
 
   /** Whether the server still has what was brought; else that is to be brought again. True when the lane is closed. */
@@ -170,6 +191,11 @@ class Lane {
     await this.#courier.ready()
     return this.#courier
   }
+}
+
+/** Whether a batch was sent so long ago that the server can have forgotten its producer. */
+function isLongAgo(sent) {
+  return sent > 0 && Date.now() - sent >= FORGOTTEN_MS
 }
 
 module.exports = { Lane }

@@ -30,7 +30,7 @@ class Publisher {
   #waiting
   #patience
   #seq = 0
-  #inHand // {batch, events, since, sentAt}: formed, neither acknowledged nor on disk
+  #inHand // {batch, events, since, sentAt, sent}: formed, neither acknowledged nor on disk
   #isSending = false // a direct attempt is under way, of the batch in hand or of one that is on disk meanwhile
   #attempt // settles when the direct attempt is over
   #sentAt = -Infinity
@@ -85,7 +85,7 @@ class Publisher {
     })
   }
 
-  /** Bring what is there if that is quick; what is not, and what still comes, goes to disk and stays there. The courier stays. */
+  /** Bring what is there if that is quick; the rest, and what still comes, goes to disk. The courier stays open. */
   async close() {
     const end = performance.now() + CLOSE_MS
     while (!this.isIdle && performance.now() < end && this.#courier.isUp) await pause(10)
@@ -137,6 +137,7 @@ class Publisher {
   async #send(hand) {
     this.#isSending = true
     this.#sentAt = hand.sentAt = performance.now()
+    if (this.#courier.isUp) hand.sent ??= Date.now()
     try {
       await this.#courier.deliver(hand.batch)
     } catch (error) {
@@ -179,7 +180,7 @@ class Publisher {
 
   async #store(hand) {
     try {
-      await this.#spool.append(hand.batch)
+      await this.#spool.append(hand.batch, hand.sent)
     } catch (error) {
       this.#stuck(error)
       return false

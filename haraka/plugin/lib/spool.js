@@ -5,11 +5,10 @@
 
 const path = require('node:path')
 
-const { SpoolFile } = require('./spool_file')
+const { SUFFIX, SpoolFile } = require('./spool_file')
 const { encode } = require('./spool_record')
 
 const FILE_BYTES = 8 * 1024 * 1024
-const SUFFIX = '.spool'
 
 /** No room within spool_max_mb. */
 class SpoolFull extends Error {
@@ -59,9 +58,9 @@ class Spool {
     return this.#files.reduce((sum, file) => sum + file.size, this.#left)
   }
 
-  /** Returns when the batch is as safe as the settings say. */
-  async append(batch) {
-    const record = encode(batch, this.#tag)
+  /** Returns when the batch is as safe as the settings say. sent: when it was sent before, see encode. */
+  async append(batch, sent = 0) {
+    const record = encode(batch, this.#tag, sent)
     if (this.bytes + this.#elsewhere() + record.length > this.#maxBytes)
       throw new SpoolFull('no room in the spool')
     this.#appending = true
@@ -97,6 +96,7 @@ class Spool {
   async peek(maxBytes) {
     const file = this.#files.find(({ unread }) => unread > 0)
     if (!file) return []
+    await file.markSent(this.#fsync)
     const { records, stop } = await file.read(maxBytes)
     if (stop) {
       this.#files.splice(this.#files.indexOf(file), 1)
@@ -142,4 +142,4 @@ class Spool {
   }
 }
 
-module.exports = { Spool, SpoolDamaged, SpoolFull, SUFFIX }
+module.exports = { Spool, SpoolDamaged, SpoolFull }

@@ -1,6 +1,7 @@
 'use strict'
 
 // One spool file: records appended at its end by the process that made it, read from its beginning by whoever drains it.
+// From then on its name ends in `.sent.spool`: whoever finds it later cannot know which of its records have arrived.
 
 const { open, rename, unlink } = require('node:fs/promises')
 const { dirname } = require('node:path')
@@ -8,6 +9,8 @@ const { dirname } = require('node:path')
 const { syncDirectory } = require('./directory')
 const { decode, INCOMPLETE } = require('./spool_record')
 
+const SUFFIX = '.spool'
+const SENT = '.sent.spool'
 const READ_BYTES = 256 * 1024
 
 class SpoolFile {
@@ -15,6 +18,7 @@ class SpoolFile {
   #path
   #size
   #offset = 0
+  #isMarked
   events = 0 // in what is unread, where its writer counts them
 
   /** A new file; with fsync its name is on disk, without which its records would be safe in nothing. */
@@ -39,6 +43,26 @@ class SpoolFile {
     this.#handle = handle
     this.#path = path
     this.#size = size
+    /** Whether records of it may have been sent before it was opened, beside those that say so themselves. */
+    this.wasSent = this.#isMarked = path.endsWith(SENT)
+  }
+
+  get path() {
+    return this.#path
+  }
+
+  /** Records of it are to be sent. A disk that refuses to note that is still read: what is on it is not kept back. */
+  async markSent(fsync) {
+    if (this.#isMarked) return
+    this.#isMarked = true
+    const name = this.#path.slice(0, -SUFFIX.length) + SENT
+    try {
+      await rename(this.#path, name)
+      this.#path = name
+      if (fsync) await syncDirectory(dirname(name))
+    } catch {
+      // As said.
+    }
   }
 
   get size() {
@@ -64,7 +88,7 @@ class SpoolFile {
   }
 
   /**
-   * The next records, up to about maxBytes: {records: [{batch, tag, end}], stop}. `end` is for `advance`; `stop` says why
+   * The next records, up to about maxBytes: {records: [{batch, tag, sent, end}], stop}. `end` is for `advance`; `stop` says why
    * nothing can be read behind them, undefined while there is more or at the end of the file.
    */
   async read(maxBytes) {
@@ -106,7 +130,7 @@ class SpoolFile {
       const found = decode(buffer, at)
       if (found.stop) return { records, rest: found }
       at = found.end
-      records.push({ batch: found.batch, tag: found.tag, end: this.#offset + at })
+      records.push({ batch: found.batch, tag: found.tag, sent: found.sent, end: this.#offset + at })
     }
     return { records, rest: undefined }
   }
@@ -118,4 +142,4 @@ class SpoolFile {
   }
 }
 
-module.exports = { SpoolFile }
+module.exports = { SpoolFile, SUFFIX }

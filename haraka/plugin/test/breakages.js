@@ -157,6 +157,20 @@ const BREAKAGES = [
     'spool',
   ],
   [
+    'what left the ring of a forgotten producer is a loss',
+    'lib/courier.js',
+    'this.#isForgotten(last) ? NOTHING : held.after',
+    'held.after',
+    'courier',
+  ],
+  [
+    'a spooled batch does not say that it was sent',
+    'lib/publisher.js',
+    'this.#spool.append(hand.batch, hand.sent)',
+    'this.#spool.append(hand.batch)',
+    'claims',
+  ],
+  [
     'a claimed file is removed although the server lost it',
     'lib/lane.js',
     'if (backlog.isIn(last)) return true',

@@ -10,6 +10,7 @@ const {
   mkdirSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   utimesSync,
@@ -21,6 +22,7 @@ const { after, afterEach, before, beforeEach, describe, test } = require('node:t
 
 const { partitionOf } = require('../lib/keys')
 const { SpoolHome, claim } = require('../lib/spool_home')
+const { decode, encode } = require('../lib/spool_record')
 const { Proxy } = require('./support/proxy')
 const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
 const { eventsOf, ledgerOf } = require('./support/streams')
@@ -117,10 +119,87 @@ describe('batches of a dead process', () => {
     await until(async () => (await inStreams()).length > 1)
     await kill(forked)
     proxy.mode = 'pass'
-    successor()
+    const haraka = successor()
     await drained()
     assert.deepEqual(await inStreams(), expected(11))
     assert.ok((await ledgerOf(valkey))['delivered:duplicates'] > 0)
+    assert.deepEqual(haraka.lines.warn.filter(isDoubt), [])
+  })
+
+  /** A dead process' spool: a batch that had arrived, although it had no answer, and one that was never sent. */
+  async function ambiguous() {
+    const forked = await child({ spool_after_ms: 250 })
+    await add(forked, 1)
+    await until(async () => (await inStreams()).length === 1)
+    await drained()
+    proxy.mode = 'swallow'
+    await add(forked, 5)
+    await until(async () => (await inStreams()).length === 6)
+    proxy.mode = 'refuse'
+    await add(forked, 5)
+    await kill(forked)
+    // Workers forget it after a month.
+    await valkey.with((command) => command('DEL', '{haraka:accounting}:producers'))
+    const [name] = spooled()
+    return path.join(root(), name)
+  }
+  const isDoubt = (line) => line.includes('may stand twice')
+
+  test('are named where they may stand twice: sent long ago, by a producer that the server has forgotten', async () => {
+    const file = await ambiguous()
+    const records = []
+    const bytes = readFileSync(file)
+    for (let at = 0; at < bytes.length; at = records.at(-1).end) records.push(decode(bytes, at))
+    assert.ok(Date.now() - records[0].sent < 60_000, 'the file says when')
+    assert.deepEqual(
+      records.slice(1).filter(({ sent }) => sent > 0),
+      [],
+    )
+    const monthAgo = Date.now() - 30 * 86_400_000
+    writeFileSync(
+      file,
+      Buffer.concat(records.map(({ batch, tag, sent }) => encode(batch, tag, sent && monthAgo))),
+    )
+    proxy.mode = 'pass'
+    const haraka = successor()
+    await drained()
+    const twice = expected(6).filter((rcpt) => rcpt !== 'r0@a.test')
+    assert.deepEqual(await inStreams(), expected(11).concat(twice).sort())
+    const [line, ...more] = haraka.lines.warn.filter(isDoubt)
+    const [producer] = path.basename(file).split('~')
+    assert.match(line, new RegExp(`^5 events may .* eventIds ${producer}:2:0 to ${producer}:2:4$`))
+    assert.deepEqual(more, [])
+  })
+
+  test('are named, all of a file, where another process had begun to bring it', async () => {
+    const file = await ambiguous()
+    renameSync(file, file.replace(/\.spool$/, '.sent.spool'))
+    proxy.mode = 'pass'
+    const haraka = successor()
+    await drained()
+    assert.match(haraka.lines.warn.find(isDoubt), /^10 events may stand twice/)
+  })
+
+  test('are not doubted where the server cannot have forgotten their producer yet', async () => {
+    await ambiguous()
+    proxy.mode = 'pass'
+    const haraka = successor()
+    await drained()
+    assert.deepEqual(haraka.lines.warn.filter(isDoubt), [])
+  })
+
+  test('stand in a file that says so, from when they are about to be sent', async () => {
+    await leftBehind(30)
+    await valkey.with((command) => command('SET', '{haraka:accounting}:ledger', 'no hash'))
+    const claimer = await child()
+    await until(() => spooled().some((name) => name.includes('~') && name.endsWith('~1.spool')))
+    proxy.mode = 'pass'
+    await until(() => spooled().some((name) => name.endsWith('~1.sent.spool')))
+    await kill(claimer)
+    await valkey.with((command) => command('DEL', '{haraka:accounting}:ledger'))
+    successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(30))
   })
 
   test('are brought although the server does not know the producer any more', async () => {
@@ -310,7 +389,7 @@ describe('batches of a dead process', () => {
   test('are brought in the order of their files, the tenth after the ninth', async () => {
     const file = await leftBehind(30)
     const bytes = readFileSync(file, 'latin1')
-    const records = bytes.split(/(?<=\n)(?=\["mx1-)/)
+    const records = bytes.split(/(?<=\n)(?=\[2,"mx1-)/)
     const dir = path.dirname(file)
     const producer = path.basename(file).split('~')[0]
     writeFileSync(file, '')

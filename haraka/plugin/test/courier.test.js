@@ -100,4 +100,50 @@ describe('a courier', () => {
     assert.deepEqual(await inStream(), [2])
     assert.equal((await ledgerOf(valkey))['delivered:gap'], 1, 'the first one had been safe for long')
   })
+
+  /** Workers forget the producer, which has been silent for a month. */
+  async function forget() {
+    proxy.mode = 'refuse'
+    await until(() => !courier.isUp)
+    await valkey.with((command) => command('DEL', '{haraka:accounting}:producers'))
+    now += 30 * 86_400_000
+    await recover()
+  }
+  const doubts = () => logged.lines.warn.filter((line) => line.includes('may stand twice'))
+
+  test('takes what a server had that has forgotten it for safe: it is neither sent again nor a loss', async () => {
+    await deliver(1, 2)
+    await forget()
+    await deliver(3)
+    assert.deepEqual(await inStream(), [1, 2, 3])
+    assert.deepEqual(await ledgerOf(valkey), { 'delivered:published': 3 })
+    assert.match(gaps().join('\n'), /last=0 seq=3 sent_again=1 events_given_up=0$/)
+    assert.deepEqual(doubts(), [])
+  })
+
+  test('counts as a loss what a server lost that cannot have forgotten it', async () => {
+    await deliver(1)
+    now += RING_MS
+    await deliver(2)
+    await fail()
+    now += 86_399_000
+    await recover()
+    assert.equal((await ledgerOf(valkey))['delivered:gap'], 1)
+  })
+
+  for (const seq of [1, 3]) {
+    test(`names the events of batch ${seq} that may stand twice: sent without an answer before it was forgotten`, async () => {
+      if (seq > 1) await deliver(1, 2)
+      proxy.mode = 'swallow'
+      await assert.rejects(courier.deliver(batch(seq)))
+      await forget()
+      await deliver(seq, seq + 1)
+      assert.deepEqual((await inStream()).slice(-3), [seq, seq, seq + 1])
+      const id = `${PRODUCER}:${seq}:0`
+      assert.deepEqual(
+        doubts().map((line) => line.replace(/.*; /, '')),
+        [`eventIds ${id} to ${id}`],
+      )
+    })
+  }
 })

@@ -202,7 +202,7 @@ describe('the publisher', () => {
     const [name] = spooled()
     const file = path.join(home.dir, 'accounting_spool', name)
     const bytes = readFileSync(file)
-    bytes[bytes.lastIndexOf('\n["mx1-') + 5] ^= 1
+    bytes[bytes.lastIndexOf('\n[2,"mx1-') + 8] ^= 1
     writeFileSync(file, bytes)
     proxy.mode = 'pass'
     await until(() => haraka.lines.error.length > 0)

@@ -2,6 +2,7 @@
 
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
+const { createHash } = require('node:crypto')
 const { readdirSync, readlinkSync, statSync, writeFileSync, readFileSync } = require('node:fs')
 const { open } = require('node:fs/promises')
 const path = require('node:path')
@@ -46,6 +47,29 @@ describe('a spool record', () => {
       const found = decode(changed)
       assert.ok(found.stop === DAMAGED || found.stop === INCOMPLETE, `byte ${i}`)
     }
+  })
+
+  test('says when its batch was sent, if it was', () => {
+    assert.equal(decode(encode(batch(1), TAG, 1795373309671)).sent, 1795373309671)
+    assert.equal(decode(encode(batch(1), TAG)).sent, 0)
+  })
+
+  test('of the version that did not say so may have been sent, and one of a later version is not guessed at', () => {
+    const record = encode(batch(1), TAG)
+    const payload = record.subarray(record.indexOf('\n') + 1)
+    const withHeader = (fields) => {
+      const sum = createHash('sha256')
+        .update(JSON.stringify(fields))
+        .update(payload.subarray(0, -1))
+        .digest('hex')
+      return Buffer.concat([Buffer.from(`${JSON.stringify([...fields, sum.slice(0, 16)])}\n`), payload])
+    }
+    const parts = batch(1).parts.map(({ type, count, json }) => [type, count, json.length])
+    const old = decode(withHeader(['p-1', TAG, 1, parts]))
+    assert.deepEqual(old.batch.args(), batch(1).args())
+    assert.deepEqual([old.tag, old.sent > 0], [TAG, true])
+    assert.equal(decode(withHeader([2, 'p-1', TAG, 1, parts, 0])).sent, 0)
+    assert.equal(decode(withHeader([3, 'p-1', TAG, 1, parts, 0])).stop, DAMAGED)
   })
 
   test('is not looked for in zeros or noise', () => {
@@ -177,6 +201,16 @@ describe('the spool', () => {
     await spooled.close()
     assert.equal(spooled.bytes, bytes)
     assert.equal(statSync(path.join(home.dir, files()[0])).size, bytes)
+  })
+
+  test('names a file that it begins to read, since what is read is sent, and goes on writing to it', async () => {
+    const spooled = spool()
+    await spooled.append(batch(1))
+    assert.deepEqual(files(), ['p~1.spool'])
+    spooled.drained((await spooled.peek(1e6))[0])
+    await spooled.append(batch(2), 1795373309671)
+    assert.deepEqual(files(), ['p~1.sent.spool'])
+    assert.deepEqual(numbers(await spooled.peek(1e6)), [2])
   })
 
   test('does not remove a file that is being written while it is drained', async () => {
