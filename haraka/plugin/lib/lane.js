@@ -110,7 +110,9 @@ class Lane {
       this.#log.info(`claimed ${name} bytes=${file.size}`)
       const stop = await this.#drainFile(file, backlog)
       if (this.#closed) return
-      await this.#say(file, name, stop)
+      if (stop === DAMAGED) return await this.#setAside(file, backlog)
+      // Torn by the crash: its hooks were never let go, so Haraka delivers that mail again.
+      if (stop) this.#log.warn(`torn last record in ${name}, ${file.unread} bytes skipped`)
       backlog.shift(performance.now())
     } finally {
       first.path = file.path
@@ -128,13 +130,10 @@ class Lane {
     return undefined
   }
 
-  async #say(file, name, stop) {
-    if (stop === DAMAGED) {
-      const kept = await file.setAside()
-      return this.#log.error(`${file.unread} damaged bytes of a spool file are kept in ${kept}`)
-    }
-    // Torn by the crash: its hooks were never let go, so Haraka delivers that mail again.
-    if (stop) this.#log.warn(`torn last record in ${name}, ${file.unread} bytes skipped`)
+  async #setAside(file, { files }) {
+    const kept = await file.setAside()
+    files.shift()
+    this.#log.error(`${file.unread} damaged bytes of a spool file are kept in ${kept}`)
   }
 
   /** A failure is tried again when there is a session. */

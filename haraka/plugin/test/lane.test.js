@@ -3,7 +3,7 @@
 // A lane that brings files to a real server, which loses what it had acknowledged in the middle of it.
 
 const assert = require('node:assert/strict')
-const { existsSync, readdirSync, renameSync } = require('node:fs')
+const { existsSync, readFileSync, readdirSync, renameSync, writeFileSync } = require('node:fs')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
 
@@ -79,6 +79,22 @@ describe('a lane', () => {
     await until(async () => (await inStream()).length === 6)
     assert.deepEqual(await inStream(), [1, 2, 3, 4, 5, 6])
     assert.deepEqual([1, 2, 3].map(file).map(existsSync), [true, true, true])
+  })
+
+  test('does not look again for a file that it set aside', async () => {
+    const found = await backlog(3, 600_000)
+    const [, second] = found.files
+    const bytes = readFileSync(second.path)
+    bytes[bytes.length - 3] ^= 1
+    writeFileSync(second.path, bytes)
+    let deliveries = 0
+    WatchedCourier.delivered = async () => {
+      if (++deliveries === 2) await valkey.with((command) => command('FLUSHALL'))
+    }
+    void lane.bring(found)
+    await until(async () => (await inStream()).length === 4)
+    assert.deepEqual(await inStream(), [1, 2, 5, 6])
+    assert.match(logged.lines.error.join('\n'), /^\d+ damaged bytes .*\.damaged$/)
   })
 
   test('removes each file when it was brought long enough ago, and the last ones when the server still has them', async () => {
