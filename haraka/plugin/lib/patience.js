@@ -29,15 +29,15 @@ class Patience {
     return now - since >= this.#settings.spool_after_ms
   }
 
-  /** Whether hooks wait for room on a disk that is full. */
-  isHolding(full) {
-    return full && this.#settings.on_full === 'hold'
+  /** Whether hooks wait for a disk that refuses batches. */
+  isHolding(isRefused) {
+    return isRefused && this.#settings.on_full === 'hold'
   }
 
   /** Hooks of events that came before this instant have waited long enough: by the next look it would be too long. */
-  limit(full, now) {
+  limit(isRefused, now) {
     const { max_hold_ms: hold, on_full_hold_ms: longHold } = this.#settings
-    return now + this.tickMs - (this.isHolding(full) ? Math.max(hold, longHold) : hold)
+    return now + this.tickMs - (this.isHolding(isRefused) ? Math.max(hold, longHold) : hold)
   }
 }
 

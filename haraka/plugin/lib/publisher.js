@@ -12,8 +12,10 @@
 const { setTimeout: pause } = require('node:timers/promises')
 
 const { form } = require('./batch')
+const { Notice } = require('./notice')
 const { Patience } = require('./patience')
-const { SpoolDamaged, SpoolFull } = require('./spool')
+const { Refusal } = require('./refusal')
+const { SpoolDamaged } = require('./spool')
 const { Waiting, release } = require('./waiting')
 
 const DRAIN_BYTES = 256 * 1024
@@ -40,9 +42,10 @@ class Publisher {
   #keeping = false
   #keeper // settles when what is being written is on disk
   #caughtUp = false // the drain waits for the last record; nothing further goes to disk until it has it
-  #full = false
-  #saidFull = false
   #told // what was said last of a disk that cannot be read
+  #refusal // of the disk
+  #retry // timer: the disk is tried again
+  #noMemory // events are dropped, since too many wait
   #closed = false
   #woken = false
   #now // when the first event of this turn came
@@ -57,6 +60,8 @@ class Publisher {
     this.#log = log
     this.#patience = new Patience(settings)
     this.#waiting = new Waiting(settings.memory_max_mb * 1e6)
+    this.#refusal = new Refusal(settings.on_full, log)
+    this.#noMemory = new Notice(log)
   }
 
   get spoolBytes() {
@@ -72,7 +77,9 @@ class Publisher {
     // Events of one turn of the event loop have one instant: it is asked for once.
     if (!this.#woken) this.#now = performance.now()
     const event = { type, body, at: this.#now, done }
-    if (this.#waiting.isFull || (this.#full && this.#settings.on_full === 'drop')) return this.#drop([event])
+    if (this.#waiting.isFull)
+      this.#noMemory.begin(`events dropped: memory_max_mb=${this.#settings.memory_max_mb}`)
+    if (this.#waiting.isFull || this.#refusal.isDropping) return this.#drop([event])
     this.#waiting.push(event)
     if (this.#woken) return
     this.#woken = true
@@ -92,9 +99,10 @@ class Publisher {
     this.#closed = true
     this.#spoolFrom('closing')
     this.#caughtUp = false
+    this.#refusal.retry()
     this.#keep()
     await this.#keeper
-    if (this.#full) this.#loseRest()
+    if (this.#refusal.isOn) this.#loseRest()
     await this.#spool.close()
   }
 
@@ -102,7 +110,7 @@ class Publisher {
   #loseRest() {
     const events = [...(this.#inHand?.events ?? []), ...this.#waiting.takeBefore(Infinity)]
     this.#inHand = undefined
-    this.#full = false
+    this.#refusal.forget()
     if (events.length > 0) this.#log.error(`${events.length} events lost at the end: no room to keep them`)
     this.#drop(events)
   }
@@ -130,6 +138,7 @@ class Publisher {
   #form() {
     const { batch_max_events: events, batch_max_kb: kilobytes } = this.#settings
     const taken = this.#waiting.take(events, kilobytes * 1024)
+    if (this.#waiting.isHalfEmpty) this.#noMemory.end()
     const batch = form(this.#producer, ++this.#seq, taken)
     return { batch, events: taken, since: taken[0].at, sentAt: performance.now() }
   }
@@ -163,7 +172,7 @@ class Publisher {
 
   /** Put the batch in hand, then all that follow, on disk: one write and one fsync at a time. */
   #keep() {
-    if (this.#keeping || this.#caughtUp || this.#full) return
+    if (this.#keeping || this.#caughtUp || this.#refusal.isResting) return
     this.#keeping = true
     this.#keeper = this.#keepAll()
   }
@@ -174,6 +183,7 @@ class Publisher {
       if (!(await this.#store(this.#inHand))) break
     }
     this.#keeping = false
+    if (!this.#inHand && this.#waiting.isEmpty) this.#refusal.end()
     // A write that took so long that its batch went directly meanwhile: its record is still to be passed over.
     if (!this.#spooling && !this.#spool.isEmpty) this.#spoolFrom('late record')
   }
@@ -191,19 +201,17 @@ class Publisher {
     return true
   }
 
-  /** The disk takes no more. The batch in hand stays (its number is given), others as on_full says. */
+  /** The batch in hand stays: its number is given. Others as on_full says, or in memory. */
   #stuck(error) {
-    this.#full = true
-    if (!this.#saidFull) this.#log.error(`cannot spool, on_full=${this.#settings.on_full}: ${error.message}`)
-    this.#saidFull = true
-    if (this.#settings.on_full === 'drop') this.#drop(this.#waiting.takeBefore(Infinity))
-    // A full spool has room again when something is drained; a broken disk is tried again.
-    if (!(error instanceof SpoolFull)) setTimeout(() => this.#unstick(), DISK_PAUSE_MS).unref()
+    // A full spool has room again when something is drained; a disk that failed is tried again.
+    clearTimeout(this.#retry)
+    if (this.#refusal.begin(error)) this.#retry = setTimeout(() => this.#unstick(), DISK_PAUSE_MS).unref()
+    if (this.#refusal.isDropping) this.#drop(this.#waiting.takeBefore(Infinity))
   }
 
   #unstick() {
-    if (!this.#full) return
-    this.#full = false
+    if (!this.#refusal.isResting) return
+    this.#refusal.retry()
     this.#turn()
   }
 
@@ -260,7 +268,8 @@ class Publisher {
     this.#caughtUp = true
     await Promise.race([this.#keeper, pause(this.#settings.spool_after_ms)])
     if (!this.#caughtUp || !this.#spool.isEmpty) return false
-    this.#caughtUp = this.#full = this.#saidFull = this.#spooling = false
+    this.#caughtUp = this.#spooling = false
+    this.#refusal.forget()
     // A batch that the disk did not take still comes before all others.
     if (this.#inHand) this.#attempt = this.#send(this.#inHand)
     else this.#turn()
@@ -286,11 +295,11 @@ class Publisher {
       this.#spoolFrom('no answer yet')
       this.#keep()
     }
-    this.#letGo(this.#patience.limit(this.#full, now))
+    this.#letGo(this.#patience.limit(this.#refusal.isOn, now))
   }
 
   #letGo(limit) {
-    if (this.#patience.isHolding(this.#full)) this.#drop(this.#waiting.takeBefore(limit))
+    if (this.#patience.isHolding(this.#refusal.isOn)) this.#drop(this.#waiting.takeBefore(limit))
     else this.#counters.unsafe += this.#waiting.releaseBefore(limit)
     if (this.#inHand?.since < limit) this.#counters.unsafe += release(this.#inHand.events)
   }

@@ -38,6 +38,10 @@ class Waiting {
     return this.#length >= this.#maxLength
   }
 
+  get isHalfEmpty() {
+    return this.#length <= this.#maxLength / 2
+  }
+
   /** When the oldest event came, or undefined. */
   get since() {
     return this.#events[0]?.at

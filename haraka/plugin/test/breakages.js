@@ -58,6 +58,20 @@ const BREAKAGES = [
     'disk',
   ],
   [
+    'events are dropped although the disk may take the next batch',
+    'lib/refusal.js',
+    'return this.isResting && this.#isFull && ',
+    'return this.isResting && ',
+    'disk',
+  ],
+  [
+    'hooks are let go while the disk is tried again',
+    'lib/refusal.js',
+    '  retry() {\n',
+    '  retry() {\n    this.isOn = false\n',
+    'disk',
+  ],
+  [
     'a write that hangs keeps batches from the server',
     'lib/publisher.js',
     'if (!this.#keeping) this.#caughtUp = false',

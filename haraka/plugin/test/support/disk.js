@@ -12,10 +12,12 @@ const { Publisher } = require('../../lib/publisher')
 const { Ring } = require('../../lib/ring')
 const { Spool } = require('../../lib/spool')
 const { SpoolHome } = require('../../lib/spool_home')
-const { log, settings } = require('./process')
+const { log, settings, sleep } = require('./process')
 
 class Disk extends Spool {
   error // with this every write fails
+  takesMs = 0
+  attempts = 0
   #open = Promise.resolve()
   #release = () => {}
 
@@ -29,7 +31,9 @@ class Disk extends Spool {
   }
 
   async append(batch) {
+    this.attempts++
     await this.#open
+    if (this.takesMs > 0) await sleep(this.takesMs)
     if (this.error) throw Object.assign(new Error(this.error), { code: this.error })
     return super.append(batch)
   }
