@@ -158,8 +158,11 @@ class Publisher {
     this.#counters.count(hand.batch, performance.now() - hand.sentAt)
     // It can be on disk by now, or will be in a moment; then the drain passes it over.
     if (this.#inHand === hand) this.#inHand = undefined
-    release(hand.events)
     this.#turn()
+    // The client writes in the next phase of the loop. What Haraka does with these can take milliseconds, and comes after
+    // that, while the server works.
+    if (this.#isSending) setImmediate(release, hand.events)
+    else release(hand.events)
   }
 
   #spoolFrom(reason) {

@@ -37,6 +37,13 @@ const BREAKAGES = [
   ],
   ['events that wait stay trees', 'lib/publisher.js', 'this.#waiting.settle()\n', '', 'publisher'],
   [
+    'the server waits for what Haraka does next',
+    'lib/publisher.js',
+    'setImmediate(release, hand.events)',
+    'release(hand.events)',
+    'publisher',
+  ],
+  [
     'an ambiguous batch gets a new number',
     'lib/publisher.js',
     'this.#inHand ??= this.#form()',

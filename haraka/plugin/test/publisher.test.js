@@ -96,6 +96,25 @@ describe('the publisher', () => {
     assert.equal(entries, 3, 'the very first, one that went at once, and all that came meanwhile')
   })
 
+  test('has the next batch on its way before Haraka goes on with the last one', async () => {
+    // Without the proxy, which is a part of this process and as busy.
+    const haraka = start(valkey.port, home.dir, { spool_after_ms: 2000, max_hold_ms: 5000 })
+    running.push(haraka)
+    await until(() => haraka.accounting.isUp)
+    let free
+    haraka.accounting.add('delivered', '"n":1', 'JOB.1', () => {
+      const end = Date.now() + 500
+      while (Date.now() < end);
+      free = Date.now()
+    })
+    await Promise.resolve()
+    await haraka.add(1)
+    const [[id]] = await valkey.with((command) =>
+      command('XREVRANGE', '{haraka:accounting}:delivered', '+', '-', 'COUNT', 1),
+    )
+    assert.ok(Number(id.split('-')[0]) < free, 'the server had it while Haraka was busy')
+  })
+
   test('sends an event at once after a pause, and those that come soon after the last publish together', async () => {
     const haraka = await connected({ publish_interval_ms: 400, spool_after_ms: 2000, max_hold_ms: 5000 })
     await sleep(400)
