@@ -131,6 +131,16 @@ describe('the publish script', () => {
     })
   }
 
+  test('refuses a copy, or a gap, whose counter is no number, and writes nothing', async () => {
+    await one(1)
+    await command('HSET', LEDGER, 'delivered:duplicates', 'x', 'bounce:gap', '1.5')
+    const before = await command('HGETALL', LEDGER)
+    await assert.rejects(one(1), /delivered:duplicates is not a count/)
+    await assert.rejects(publish('p', 3, '0 0 1', 'delivered', 1, '[{}]'), /bounce:gap is not a count/)
+    assert.deepEqual(await command('HGETALL', LEDGER), before)
+    assert.deepEqual(await one(2), ['OK'])
+  })
+
   test('refuses a producer whose number cannot be read and writes nothing', async () => {
     await command('HSET', PRODUCERS, 'p', 'soon')
     await assert.rejects(one(1), /unreadable/)
