@@ -234,6 +234,19 @@ describe('a server that lets nobody in', () => {
   }
 })
 
+test('the client library makes no text of what it sends, which takes as long as everything else', async () => {
+  const valkey = await Valkey.start()
+  const { settings } = read({ main: {}, redis: { port: valkey.port } }, {}, 'n')
+  const client = await open(settings.redis, 'key')
+  const bytes = Object.assign(Buffer.from('bytes'), { toString: () => assert.fail('made a text') })
+  try {
+    assert.equal(await client.sendCommand(['EVAL', 'return ARGV[1]', '0', bytes]), 'bytes')
+  } finally {
+    discard(client)
+    await valkey.stop()
+  }
+})
+
 test('a further connection takes next to no time from the event loop, wherever it goes', async () => {
   const valkey = await Valkey.start()
   const { settings } = read({ main: {}, redis: { port: valkey.port } }, {}, 'n')
