@@ -136,7 +136,7 @@ exports.account = function (type, next, hmail, params, mx, error) {
   }
   let body
   try {
-    const attempt = attemptOf(hmail, mx, error)
+    const attempt = this.settings.src_ip === 'socket' ? attemptOf(hmail, mx, error) : undefined
     body = build[type](hmail, params, {
       now: Date.now(),
       node: this.settings.node,

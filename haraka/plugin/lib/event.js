@@ -47,6 +47,22 @@ function whole(key, value, max = Number.MAX_SAFE_INTEGER) {
   return number >= 0 && number <= max ? key + number : ''
 }
 
+/** `make` of a value that is mostly the one of the last call. */
+function remembered(make) {
+  let last
+  let made = ''
+  return (value) => {
+    if (value !== last) {
+      last = value
+      made = make(value)
+    }
+    return made
+  }
+}
+
+const timeLogged = remembered((now) => whole('"timeLogged":', now))
+const nodeName = remembered((node) => text(',"node":"', node))
+
 function flag(key, value) {
   return typeof value === 'boolean' ? key + value : ''
 }
@@ -88,9 +104,9 @@ function common(todo, mx, attempts, context) {
   const { notes } = todo
   const kept = notes?.[NOTES]
   return (
-    whole('"timeLogged":', context.now) +
+    timeLogged(context.now) +
     whole(',"timeQueued":', todo.queue_time, MAX_INSTANT - 1) +
-    text(',"node":"', context.node) +
+    nodeName(context.node) +
     text(',"jobId":"', todo.uuid) +
     text(',"orig":"', bare(todo.mail_from)) +
     text(',"queue":"', todo.domain) +

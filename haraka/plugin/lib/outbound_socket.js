@@ -7,15 +7,18 @@
 
 const METHOD = 'try_deliver_host_on_socket'
 
-/** hmail or mx → {mx, address}. By mx too: a split puts failed recipients under a new item, but hands on the mx. */
-const attempts = new WeakMap()
+/**
+ * Property of an hmail or mx: {mx, address}. By mx too: a split puts failed recipients under a new item, but hands on the mx.
+ * A symbol is in no queue file and in no listing of keys; a WeakMap takes three times as long.
+ */
+const ATTEMPT = Symbol('accounting attempt')
 
 function observed(mx, host, port, socket, ...rest) {
   try {
     // Haraka's wrapper copies the address before it is connected; the socket inside knows it.
     const attempt = { mx, address: socket.localAddress ?? socket.targetsocket?.localAddress }
-    attempts.set(this, attempt)
-    attempts.set(mx, attempt)
+    this[ATTEMPT] = attempt
+    mx[ATTEMPT] = attempt
   } catch {
     // An object of another shape than expected: the delivery goes on, srcIp stays unknown.
   }
@@ -24,7 +27,7 @@ function observed(mx, host, port, socket, ...rest) {
 
 /** From now on notice the connections of this item. Called at every attempt: what an earlier one left is forgotten. */
 function watch(hmail) {
-  attempts.delete(hmail)
+  if (hmail[ATTEMPT]) hmail[ATTEMPT] = undefined
   const real = Object.getPrototypeOf(hmail)?.[METHOD]
   if (typeof real === 'function' && real.length === observed.length && !Object.hasOwn(hmail, METHOD)) {
     Object.defineProperty(hmail, METHOD, { value: observed, configurable: true, writable: true })
@@ -33,7 +36,7 @@ function watch(hmail) {
 
 /** {mx, address} of the attempt that an event is about; undefined where none reached a host or several were tried. */
 function attemptOf(hmail, mx, error) {
-  const attempt = (mx && attempts.get(mx)) ?? attempts.get(hmail)
+  const attempt = mx?.[ATTEMPT] ?? hmail[ATTEMPT]
   return !mx && error && String(error).includes('Tried all MXs') ? undefined : attempt
 }
 

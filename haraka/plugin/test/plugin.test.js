@@ -3,7 +3,7 @@
 // The plugin as Haraka loads it, with the hooks that it registers.
 
 const assert = require('node:assert/strict')
-const { mkdirSync, writeFileSync } = require('node:fs')
+const { mkdirSync, readFileSync, readdirSync, writeFileSync } = require('node:fs')
 const path = require('node:path')
 const { afterEach, beforeEach, describe, test } = require('node:test')
 
@@ -193,6 +193,35 @@ describe('the plugin', () => {
     plugin.keep_headers(answered, {})
     assert.deepEqual(answered.answers, [[]])
     assert.match(logged.at(-1), /^error: headers not kept/)
+  })
+
+  test('with src_ip=notes looks at no connection, and forgets what it saw of one before that was set', async () => {
+    ini('src_ip=socket\n[redis]\nport=1')
+    load()
+    plugin.start_accounting(next())
+    class Item {
+      todo = { uuid: 'U.1', rcpt_to: [{ address: 'r@a.test' }] }
+      num_failures = 0
+      try_deliver_host_on_socket(mx, host, port, socket) {
+        return [mx, host, port, socket]
+      }
+    }
+    const [seen, unseen] = [new Item(), new Item()]
+    const deliver = (item) => {
+      plugin.watch_socket(next(), item)
+      item.try_deliver_host_on_socket({}, 'h', 25, { localAddress: '192.0.2.9' })
+      plugin.account_delivered(next(), item, ['h', '192.0.2.1'])
+    }
+    deliver(seen)
+    plugin.settings = { ...plugin.settings, src_ip: 'notes' }
+    plugin.account_delivered(next(), seen, ['h', '192.0.2.1'])
+    deliver(unseen)
+    assert.equal(Object.hasOwn(unseen, 'try_deliver_host_on_socket'), false)
+    await until(() => plugin.accounting.counters.spooled === 3)
+    const root = path.join(home.dir, 'accounting_spool')
+    const files = readdirSync(root, { recursive: true }).filter((name) => name.endsWith('.spool'))
+    const spool = files.map((name) => readFileSync(path.join(root, name), 'latin1')).join('')
+    assert.deepEqual([spool.split('"srcIp":"192.0.2.9"').length, spool.split('"jobId"').length], [2, 4])
   })
 
   test('takes an edited ini without registering its hooks again', async () => {
