@@ -382,8 +382,8 @@ BREAKAGES = (
     ),
     Breakage(
         "step 16", "an orphan whose end is interrupted stays locked",
-        (Edit(_SCAN, "                    file.close()  # a lock", "                    pass  # a lock"),),
-        Search(1, 60),
+        (Edit(_SCAN, "                with file:  # whatever", "                if True:  # whatever"),),
+        f"{_SEALED}::test_an_orphan_that_could_not_be_sealed_at_first_is_sealed_with_the_next_look",
     ),
     Breakage(
         "step 13", "a file is written on after an fsync of it failed",
