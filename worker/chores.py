@@ -22,7 +22,7 @@ from worker.stream.losses import Loss, find_losses
 from worker.stream.memory import measure
 from worker.stream.producers import prune_producers
 from worker.stream.retention import Blocked, Limits, trim
-from worker.stream.retirement import retire_silent
+from worker.stream.retirement import drop_superseded, retire_silent
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class Chores:
     def _retire_consumers(self) -> None:
         if retired := retire_silent(self._connect, self._settings.partition, SILENT_DAYS):
             event(_log, "consumers.retired", consumers=",".join(retired), silent_days=SILENT_DAYS)
+        if superseded := drop_superseded(self._connect, self._settings.partition):
+            event(_log, "records.superseded", consumers=",".join(superseded))
 
     def _trim_streams(self) -> None:
         settings = self._settings

@@ -306,7 +306,9 @@ class Worker:
             record = self._files.restorable(record)
             self._reader.recall()  # before the commit: where its reply is lost, the next round has nothing to restore
             self._commit(record, restore=True)
-        self._record = self._files.adopt(record)
+        # Of what it is given from here on, one that has never acknowledged anything could not tell where that begins.
+        through = self._stream.acknowledged_through()
+        self._record = msgspec.structs.replace(self._files.adopt(record), through=through)
         self._note_births()
         if not self._stopping:
             self._open_missing()

@@ -35,7 +35,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
     batch: int = 0
     committed_ms: int | None = None  # by the worker's clock, for people to read
-    through: dict[str, str] = {}  # by type: the highest stream id acknowledged
+    through: dict[str, str] = {}  # by type: what the consumer was given is acknowledged through this stream id
     files: dict[str, FileState] = {}
     closing: list[Closing] = []
 
@@ -48,6 +48,12 @@ def id_order(entry_id: str) -> tuple[int, int]:
     """Return what orders stream ids."""
     milliseconds, _, sequence = entry_id.partition("-")
     return int(milliseconds), int(sequence or 0)
+
+
+def id_before(entry_id: str) -> str:
+    """Return the id right before one, which is not the lowest."""
+    milliseconds, sequence = id_order(entry_id)
+    return f"{milliseconds}-{sequence - 1}" if sequence else f"{milliseconds - 1}-{2**64 - 1}"
 
 
 _decoder = msgspec.json.Decoder(Record)

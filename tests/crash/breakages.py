@@ -44,6 +44,7 @@ _SCRIPTS, _GUARDS, _FLEET, _SIMULATED = (
     "tests/server/test_fleet.py",
     "tests/crash/test_simulation.py",
 )
+_GROUP = "tests/server/test_group_lost.py"
 _LOST, _SEALED = "tests/loop/test_crashes_and_lost_replies.py", "tests/loop/test_sealed_files.py"
 _SWAPPED = "tests/loop/test_swapped_files.py"
 
@@ -323,6 +324,21 @@ BREAKAGES = (
         "31", "a group that is gone is made again at the beginning",
         (Edit("worker/stream/setup.py", "        start = _acknowledged_through(link, keys, event_type)\n", ""),),
         f"{_LOST}::test_trap_31_a_group_that_is_gone_is_made_again_where_the_record_ends_not_at_the_beginning",
+    ),
+    Breakage(
+        "31", "a worker that is gone for long holds back where the group goes on",
+        (Edit("worker/stream/outdated.py", "for one in lately or current]", "for one in current]"),),
+        f"{_GROUP}::test_the_record_of_a_worker_that_is_gone_for_long_does_not_hold_the_group_back",
+    ),
+    Breakage(
+        "31", "a directory that its worker has left holds back where the group goes on",
+        (Edit("worker/stream/outdated.py", " and not is_superseded(one, known)]", "]"),),
+        f"{_GROUP}::test_the_record_of_a_directory_that_its_worker_has_left_does_not_hold_the_group_back",
+    ),
+    Breakage(
+        "31", "a worker says nothing of what it is given before it has acknowledged some",
+        (Edit(_LOOP, "msgspec.structs.replace(self._files.adopt(record), through=through)", "self._files.adopt(record)"),),
+        f"{_GROUP}::test_entries_in_the_hand_of_a_worker_that_has_never_acknowledged_any_come_again_with_the_group",
     ),
     Breakage(
         "32", "a key that scripts name does not exist from the start",

@@ -1,13 +1,16 @@
 """Removing consumers that will not come back: by an operator's command, or once they were silent for long."""
 
+from collections.abc import Mapping, Sequence
+
+from worker.stream import outdated
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
+from worker.stream.outdated import Known, Owner
 from worker.stream.script import Script
 
-_retire = Script("retire")
+_retire, _supersede = Script("retire"), Script("supersede")
 
 RETIRED = "retired"
-_DAY_MS = 86_400_000
 
 _ANSWERS = {
     "OK": RETIRED,
@@ -29,32 +32,64 @@ def retire(connect: Connector, partition: str, consumer: str) -> str:
 
 
 def retire_silent(connect: Connector, partition: str, silent_days: int) -> list[str]:
-    """Remove consumers that have asked for nothing for so long, by the server's clock; returns their names."""
+    """Remove consumers that were not heard of for so long, by the server's clock; returns their names."""
     link, keys = Link(connect), Keys.of(partition)
     link.open()
     try:
-        return [name for name in _silent(link, keys, silent_days * _DAY_MS) if retire_on(link, keys, name) == RETIRED]
+        owners, now_ms = outdated.owners(link, keys), outdated.server_ms(link)
+        seen_ms = _last_seen(link, keys, owners, now_ms)
+        silent = sorted(name for name, seen in seen_ms.items() if now_ms - seen >= silent_days * outdated.DAY_MS)
+        stored = {name: owners[name].stored if name in owners else b"" for name in silent}
+        return [name for name in silent if retire_on(link, keys, name, stored[name]) == RETIRED]
     finally:
         link.close()
 
 
-def _silent(link: Link, keys: Keys, silent_ms: int) -> list[str]:
-    """Return the consumers that are silent on every stream."""
-    idle_ms: dict[str, int] = {}
+def drop_superseded(connect: Connector, partition: str) -> list[str]:
+    """Remove records that name no file, of directories that their consumers have left; returns the consumers' names."""
+    link, keys = Link(connect), Keys.of(partition)
+    link.open()
+    try:
+        link.call("SCRIPT", "LOAD", _supersede.source)
+        known = outdated.read(link, keys)
+        return [one.consumer for one in known if _is_left(one, known) and _drop(link, keys, one)]
+    finally:
+        link.close()
+
+
+def _is_left(one: Known, known: Sequence[Known]) -> bool:
+    return not one.record.files and not one.record.closing and outdated.is_superseded(one, known)
+
+
+def _drop(link: Link, keys: Keys, one: Known) -> bool:
+    arguments = (one.consumer, one.directory, one.stored, one.home)
+    return bool(link.call("EVALSHA", _supersede.sha, 2, keys.owners, keys.records, *arguments))
+
+
+def _last_seen(link: Link, keys: Keys, owners: Mapping[str, Owner], now_ms: int) -> dict[str, int]:
+    """Return when each consumer was last heard of, in ms by the server's clock.
+
+    By the group, which forgets its consumers where it is made anew, or by its epoch. By the clock of the worker, which
+    can be wrong, only where the server knows nothing but a record.
+    """
+    seen_ms = {name: owner.registered_ms for name, owner in owners.items()}
     for key in keys.streams.values():
         for reply in link.call("XINFO", "CONSUMERS", key, GROUP):
             facts = dict(zip(reply[::2], reply[1::2], strict=True))
             name = facts[b"name"].decode("utf-8", "replace")
-            idle_ms[name] = min(facts[b"idle"], idle_ms.get(name, facts[b"idle"]))
-    return sorted(name for name, idle in idle_ms.items() if idle >= silent_ms)
+            seen_ms[name] = max(seen_ms.get(name, 0), now_ms - facts[b"idle"])
+    for one in outdated.read(link, keys):
+        seen_ms.setdefault(one.consumer, one.seen_ms)
+    return seen_ms
 
 
-def retire_on(link: Link, keys: Keys, consumer: str) -> str:
-    """Do it on an open connection."""
+def retire_on(link: Link, keys: Keys, consumer: str, owner: bytes | None = None) -> str:
+    """Do it on an open connection; with `owner`, only where that is still what the server has of the consumer."""
     link.call("SCRIPT", "LOAD", _retire.source)
+    seen = () if owner is None else (owner,)
     reply: bytes = link.call(
         "EVALSHA", _retire.sha, 3 + len(keys.streams), keys.owners, keys.records, keys.lease(consumer),
-        *keys.streams.values(), consumer, GROUP,
+        *keys.streams.values(), consumer, GROUP, *seen,
     )  # fmt: skip
     word, _, of = reply.decode("utf-8", "replace").partition(" ")
     return f"{_ANSWERS[word]} ({of})" if of else _ANSWERS[word]

@@ -6,12 +6,11 @@ Looks before it writes: a server at maxmemory refuses even writes that would cha
 import logging
 from collections.abc import Sequence
 
-import msgspec
-
 from schemas.events import TYPES
 from worker import records
 from worker.errors import ServerRefused
 from worker.log import event
+from worker.stream import outdated
 from worker.stream.keys import COUNTERS, GROUP, PLACEHOLDER, Keys
 from worker.stream.link import Link, Refused
 
@@ -50,7 +49,7 @@ def _create_group(link: Link, keys: Keys, event_type: str) -> None:
     """Create the consumer group of a stream, unless it exists.
 
     At the beginning where nothing was ever committed. Else somebody removed the group or the stream: at the lowest id
-    that all records have acknowledged through (at `0` everything of the retention would be written again, protocol
+    that all consumers have acknowledged through (at `0` everything of the retention would be written again, protocol
     trap 31). What others acknowledged beyond that id comes again, and stands twice.
     """
     key = keys.streams[event_type]
@@ -76,25 +75,33 @@ def _create(link: Link, key: str, start: str) -> None:
 
 
 def _acknowledged_through(link: Link, keys: Keys, event_type: str) -> str:
-    """Return the lowest id that every record of this type's readers has acknowledged through.
+    """Return where the group of a type goes on.
 
-    Raises ServerRefused where no record tells: then only a person can say where to go on.
+    Raises ServerRefused where no record tells: then only a person can say it.
     """
-    known = []
-    for value in link.call("HVALS", keys.records):
-        try:
-            record = records.decode(value)
-        except msgspec.DecodeError:  # the placeholder
-            continue
-        if record and event_type in record.through:
-            known.append(record.through[event_type])
-    if not known:
+    through = outdated.acknowledged_through(outdated.read(link, keys), event_type, outdated.server_ms(link))
+    if through is None:
         key = keys.streams[event_type]
         raise ServerRefused(
             f"{key}: consumer group {GROUP} is gone, and no record says how far it was; "
             f"create it at the last id that has rows: XGROUP CREATE {key} {GROUP} <id>"
         )
-    return min(known, key=records.id_order)
+    return through
+
+
+def acknowledged_through(link: Link, keys: Keys) -> dict[str, str]:
+    """Return, by type, the id through which all that was given to anybody is acknowledged."""
+    through = {}
+    for event_type, key in keys.streams.items():
+        pending, lowest, *_ = link.call("XPENDING", key, GROUP)
+        if pending:
+            through[event_type] = records.id_before(lowest.decode("ascii"))
+            continue
+        for group in link.call("XINFO", "GROUPS", key):
+            facts = dict(zip(group[::2], group[1::2], strict=True))
+            if facts[b"name"] == GROUP.encode():
+                through[event_type] = facts[b"last-delivered-id"].decode("ascii")
+    return through
 
 
 def check_server(link: Link) -> list[str]:

@@ -117,6 +117,10 @@ class Stream:
             message = f"{keys.records}: the record of {self._consumer} {directory} cannot be read: {error}"
             raise ServerRefused(message) from error
 
+    def acknowledged_through(self) -> dict[str, str]:
+        """Return, by type, the id through which all that was given to anybody is acknowledged."""
+        return setup.acknowledged_through(self._link, self.keys)
+
     def request_new(self, count: int, *, block: bool) -> None:
         """Ask for entries that no consumer has had; with `block`, wait for some for a while."""
         wait = ("BLOCK", self._settings.block_ms) if block else ()

@@ -1,15 +1,15 @@
 -- Remove a consumer that will not come back (design section 4).
 --
 -- KEYS: owners, records, the consumer's lease, then one stream per type
--- ARGV: consumer, group
+-- ARGV: consumer, group, its owner as the caller saw it (optional; one that has registered since is alive)
 -- Returns 'OK', or why not: 'UNKNOWN', 'ALIVE', 'PENDING <n>' or 'FILE <name>'. Deleting a consumer that has pending
 -- entries would lose them; deleting a record that names a file would make its uncommitted tail count.
 -- The epoch counter is never touched: an epoch must not be given out again.
 
-local consumer, group = ARGV[1], ARGV[2]
+local consumer, group, seen = ARGV[1], ARGV[2], ARGV[3]
 local owners, records, lease = KEYS[1], KEYS[2], KEYS[3]
 
-if redis.call('EXISTS', lease) == 1 then
+if redis.call('EXISTS', lease) == 1 or seen and (redis.call('HGET', owners, consumer) or '') ~= seen then
   return 'ALIVE'
 end
 local known = redis.call('HEXISTS', owners, consumer) == 1
