@@ -36,6 +36,7 @@ class Settings:
     ports: Mapping[str, int] = field(default_factory=dict)  # by recipient's domain, where not the sink's
     binds: Mapping[str, str] = field(default_factory=dict)  # local address of deliveries, by domain
     accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
+    others: Mapping[str, str] = field(default_factory=dict)  # further configuration files: name → text
 
     def files(self) -> dict[str, str]:
         """Return the configuration files by name."""
@@ -57,6 +58,7 @@ class Settings:
             "accounting_stream.ini": _ini(self.accounting),
             "demo_route.ini": _ini({"exchange": "127.0.0.1", "port": self.sink_port})
             + f"[port]\n{_ini(self.ports)}[bind]\n{_ini(self.binds)}",
+            **self.others,
         }
 
 
@@ -66,20 +68,26 @@ class Instance:
     def __init__(self, directory: Path, settings: Settings) -> None:
         self.directory, self.settings = directory, settings
         self.queue = directory / "queue"
+        self._config = directory / "config"
         self._process: Process | None = None
 
     def make(self) -> None:
         """Write the directory; its npm packages are those of this folder."""
         if not (NODE_MODULES / "Haraka").is_dir():
             raise FileNotFoundError(f"no npm packages in {HERE}: run `npm ci` there, and in {HERE.parent / 'plugin'}")
-        config = self.directory / "config"
-        config.mkdir(parents=True)
+        self._config.mkdir(parents=True)
         for name in DEFAULTS:
-            shutil.copy(NODE_MODULES / "Haraka" / "config" / name, config)
-        for name, text in self.settings.files().items():
-            (config / name).write_text(text, encoding="utf-8")
+            shutil.copy(NODE_MODULES / "Haraka" / "config" / name, self._config)
+        self.configure(self.settings)
         shutil.copytree(HERE / "plugins", self.directory / "plugins")
         (self.directory / "node_modules").symlink_to(NODE_MODULES)
+
+    def configure(self, settings: Settings) -> None:
+        """Write the files of these settings that are not there or change; a Haraka that runs notices the edit."""
+        before, self.settings = self.settings.files(), settings
+        for name, text in settings.files().items():
+            if text != before[name] or not (self._config / name).exists():
+                (self._config / name).write_text(text, encoding="utf-8")
 
     def start(self) -> None:
         """Start it and return once it takes mail and every one of its processes does."""

@@ -4,7 +4,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -14,11 +15,13 @@ from haraka.demo.record import Transaction, read_reply
 from haraka.demo.sink import Sink
 from haraka.demo.waiting import free_port, wait_until
 from tests.outage.proxy import Proxy
+from tests.outage.pulse import Pulse
 from tests.outage.traffic import Traffic
 from tests.support.servers import RealValkey
 
 PATIENCE_SECONDS = 120.0
 KEY = "{haraka:accounting}"
+UNFINISHED = "__tmp__."  # begins the name of a queue file that Haraka still writes
 
 
 class Said(NamedTuple):
@@ -30,21 +33,34 @@ class Said(NamedTuple):
     attempt: int
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a laboratory is like."""
+
+    nodes: int = 0
+    accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
+    others: Mapping[str, str] = field(default_factory=dict)  # further configuration files
+    has_server: bool = True  # when Haraka starts
+
+
 class Lab:
     """Everything that runs, in one directory; leaving the context stops all of it."""
 
-    def __init__(self, directory: Path, nodes: int) -> None:
+    def __init__(self, directory: Path, setup: Setup) -> None:
         self.valkey = RealValkey(directory / "valkey")
         self.proxy = Proxy(self.valkey.settings.port, free_port())
+        self.detour = Proxy(self.valkey.settings.port, free_port())
         self.sink = Sink(free_port())
+        self.pulse = Pulse(directory)
+        self._has_server = setup.has_server
         settings = Settings(
             smtp_port=free_port(),
             sink_port=self.sink.port,
             redis_port=self.proxy.port,
-            nodes=nodes,
-            # Bounce messages have no sender, and so nothing that they could be told apart by. On a machine this busy a
-            # write may take longer than a hook would usually wait; what is tested is not how long that is.
-            accounting={"suppress_dsn": "true", "max_hold_ms": "15000"},
+            nodes=setup.nodes,
+            # Bounce messages have no sender, and so nothing that they could be told apart by.
+            accounting={"suppress_dsn": "true", **setup.accounting},
+            others=setup.others,
         )
         self.haraka = Instance(directory / "haraka", settings)
         self.traffic = Traffic(settings.smtp_port)
@@ -54,9 +70,11 @@ class Lab:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(self.valkey)
-            stack.enter_context(self.proxy)
-            stack.enter_context(self.sink)
+            parts: list[AbstractContextManager[Any]] = [self.valkey, self.proxy, self.detour, self.sink, self.pulse]
+            for each in parts:
+                stack.enter_context(each)
+            if not self._has_server:
+                self.valkey.kill()
             self.haraka.make()
             stack.callback(self.haraka.stop)
             self.haraka.start()
@@ -96,7 +114,7 @@ class Lab:
         wait_until(_is_still(lambda: len(self.sink.record.transactions())), "the sink's last words", PATIENCE_SECONDS)
         answered = Counter((said.orig, said.rcpt) for said in said_by_sink(self.sink.record.transactions()).elements())
         for name in self.haraka.queued():
-            if name.startswith("."):  # not written to its end, so nobody was told that it is queued
+            if name.startswith(UNFINISHED):  # not written to its end, so nobody was told that it is queued
                 continue
             orig, rcpts = _envelope(self.haraka.queue / name)
             noted = int(name.split("_")[2])
@@ -117,10 +135,10 @@ class Lab:
                 for _, entry in client.xrange(f"{KEY}:{name}"):
                     yield from json.loads(entry[b"events"])
 
-    def dropped(self) -> int:
-        """Return how many events the processes say they have dropped."""
+    def counted(self, name: str) -> int:
+        """Return the sum of a counter over what the processes say of themselves."""
         with self.valkey.client() as client:
-            return sum(json.loads(note)["dropped"] for note in client.hvals(f"{KEY}:nodes"))
+            return sum(json.loads(note)[name] for note in client.hvals(f"{KEY}:nodes"))
 
 
 def said_by_events(events: list[dict[str, Any]]) -> Counter[Said]:

@@ -29,6 +29,7 @@ class Proxy:
     def __init__(self, server_port: int, port: int) -> None:
         self.port, self.server_port, self.mode = port, server_port, Mode.PASS
         self.faults = 0
+        self.connections = 0
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -62,6 +63,7 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.connections += 1
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._writers.add(writer)

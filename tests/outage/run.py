@@ -5,18 +5,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.outage.lab import Lab, Said, said_by_events, said_by_sink
-from tests.outage.outages import Outage
+from tests.outage.lab import Lab, Said, Setup, said_by_events, said_by_sink
+from tests.outage.outages import Act
 
 MESSAGES_BEFORE = 15
 MESSAGES_AFTER = 15
 
 
 @dataclass(frozen=True)
+class Scenario:
+    """What is to happen in which laboratory, and what is expected of it."""
+
+    act: Act
+    setup: Setup
+    spools: bool = True  # events go to disk
+    may_let_go: bool = False  # hooks whose event is not safe, since nobody takes it
+
+
+@dataclass(frozen=True)
 class Run:
     """What the sink, the streams and the spool say in the end."""
 
-    nodes: int
+    scenario: Scenario
     sink: Counter[Said]
     streams: Counter[Said]
     repeated: frozenset[tuple[str, str]]  # sender and recipient of what a killed Haraka had under way
@@ -25,7 +35,10 @@ class Run:
     event_ids: list[str]
     spooled: int
     dropped: int
+    let_go: int  # hooks, before their event was safe
+    slowest_write_ms: float
     left: list[Path]
+    log: str
 
     def is_repeated(self, said: Said) -> bool:
         """Whether Haraka was killed in the middle of this delivery, and so has made it again."""
@@ -37,11 +50,11 @@ class Run:
         return sum(count for said, count in source.items() if (said.orig, said.rcpt, said.type) == (orig, rcpt, tag))
 
 
-def carry_out(directory: Path, nodes: int, outage: Outage) -> Run:
-    """Let mail come, let the outage happen, let more mail come, and wait for the end of all deliveries."""
-    with Lab(directory, nodes) as lab:
+def carry_out(directory: Path, scenario: Scenario) -> Run:
+    """Let mail come, let it happen, let more mail come, and wait for the end of all deliveries."""
+    with Lab(directory, scenario.setup) as lab:
         lab.wait_for_mail(MESSAGES_BEFORE)
-        outage(lab)
+        scenario.act(lab)
         lab.wait_for_mail(MESSAGES_AFTER)
         lab.finish()
         events = list(lab.events())
@@ -49,7 +62,7 @@ def carry_out(directory: Path, nodes: int, outage: Outage) -> Run:
         for event in events:
             jobs[event["orig"]].add(event["jobId"])
         return Run(
-            nodes=nodes,
+            scenario=scenario,
             sink=said_by_sink(lab.sink.record.transactions()),
             streams=said_by_events(events),
             repeated=frozenset(lab.repeated),
@@ -57,6 +70,9 @@ def carry_out(directory: Path, nodes: int, outage: Outage) -> Run:
             jobs=jobs,
             event_ids=[event["eventId"] for event in events],
             spooled=lab.most_spooled,
-            dropped=lab.dropped(),
+            dropped=lab.counted("dropped"),
+            let_go=lab.counted("unsafe"),
+            slowest_write_ms=lab.pulse.worst_ms,
             left=lab.spooled(),
+            log=lab.haraka.log(),
         )
