@@ -28,8 +28,8 @@ const { expected, recipients, sleep, start, temporaryDirectory, until } = requir
 const { eventsOf, ledgerOf } = require('./support/streams')
 const { Valkey } = require('./support/valkey')
 
-// Files that were brought go at once.
-const OPTIONS = { spool_after_ms: 50, ring_seconds: 0, redis: { timeout_ms: 500 } }
+// Files that were brought go at once. Hooks are not let go before their events are safe, however busy the disk is.
+const OPTIONS = { spool_after_ms: 50, max_hold_ms: 20_000, ring_seconds: 0, redis: { timeout_ms: 500 } }
 
 const OWNER = 'aaaaaaaaaaaa'
 const CLAIMER = 'bbbbbbbbbbbb'
