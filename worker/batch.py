@@ -83,6 +83,13 @@ class Batch(NamedTuple):
         return through
 
 
+class Texts(NamedTuple):
+    """Rows as text."""
+
+    rows: list[str]  # without their line breaks
+    is_whole: bool  # every event has its rows
+
+
 def slices(entries: Sequence[RawEntry]) -> Iterator[Sequence[RawEntry]]:
     """Yield entries a few at a time.
 
@@ -109,11 +116,10 @@ class TypeRenderer:
         parts = [self._slice(some) for some in slices(entries)]
         return parts[0] if len(parts) == 1 else _join(parts)
 
-    def lines(self, entries: Sequence[RawEntry]) -> Iterator[list[str]]:
-        """Yield the rows of entries, some at a time, without their line breaks: for who wants nothing else of them."""
-        for some in slices(entries):
-            decoded = self._decode(some)
-            yield self.rows.lines(decoded.ids, decoded.events, suspect=decoded.suspect)
+    def lines(self, entries: Sequence[RawEntry]) -> Texts:
+        """Return the rows of a slice of entries, for who wants nothing else of them."""
+        decoded = self._decode(entries)
+        return Texts(self.rows.lines(decoded.ids, decoded.events, suspect=decoded.suspect), not decoded.dead)
 
     def _slice(self, entries: Sequence[RawEntry]) -> Part:
         decoded = self._decode(entries)

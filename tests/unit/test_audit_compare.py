@@ -60,7 +60,9 @@ def compared(rows: Rows, unseen: Sequence[int] = ()) -> Difference:
         for side in Side:
             for place, row in enumerate(rows[side]):
                 spilled.add(side, [row], place // 3)
-        return compare(spilled.partitions(unseen))
+        difference = Difference()
+        compare(spilled.partitions(unseen), difference)
+        return difference
 
 
 @pytest.fixture(params=[1, 100_000])

@@ -29,7 +29,7 @@ def test_the_rows_of_any_events_have_the_hashes_of_the_lines_that_a_worker_write
     def check(configured: RowSettings, batch: Batch) -> None:
         entries = batch.entries(event_type)
         lines = render(event_type, configured, entries).split(b"\n")[:-1]
-        of_events = [row for rows in TypeRenderer(event_type, configured).lines(entries) for row in rows]
-        assert hashes.of_texts(of_events) == hashes.of_lines(lines)
+        of_events = TypeRenderer(event_type, configured).lines(entries)
+        assert hashes.of_texts(of_events.rows) == hashes.of_lines(lines)
 
     check()

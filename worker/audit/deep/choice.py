@@ -1,38 +1,48 @@
 """What a deep audit of one type looks at: the files, the events, and what of them cannot be seen. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from worker.audit.deep.layout import Layout, one_layout
+from worker.audit.deep.forms import Forms
+from worker.audit.deep.layout import Layout, Shape, layouts_of_open
 from worker.audit.deep.sides import Sides, Sight, Written
 from worker.audit.directory import Files, View
 from worker.audit.report import elsewhere
-from worker.batch import TypeRenderer
-from worker.inventory import Stored
+from worker.inventory import Place, Stored
 from worker.manifest import Manifest
 from worker.records import id_order
 from worker.replay.span import Span
-from worker.settings import RowSettings
+from worker.settings import Format, RowSettings
 from worker.stream.snapshot import Indexes, Snapshot
+
+
+class Chosen(NamedTuple):
+    """A file that may hold rows of a span."""
+
+    place: Place
+    stored: Stored
+    shape: Shape
 
 
 class Choice(Struct, frozen=True, kw_only=True):
     """The files that may hold rows of a span, and how its events are told apart and rendered."""
 
     type: str
-    files: Sequence[tuple[Files, Stored]]
+    files: Sequence[Chosen]
     expired: Sequence[Manifest]  # files that would have to be looked at too
     rows_elsewhere: int  # in directories that cannot be seen, of any time
-    layout: Layout
-    renderer: TypeRenderer
+    forms: Forms
     sides: Sides
     expected: Span  # the range, as far as workers have read the stream
 
     @property
     def known(self) -> Span:
         """Return the span that holds the range, and the events of all rows that stand in the files."""
-        spans = [self.expected, *(ids_of(stored) for _, stored in self.files)]
+        spans = [self.expected, *(ids_of(file.stored) for file in self.files)]
         spans = [each for each in spans if not each.is_empty] or [self.expected]
         return Span(min((each.start for each in spans), key=id_order), max((each.end for each in spans), key=id_order))
 
@@ -43,33 +53,62 @@ class Moment(Struct, frozen=True, kw_only=True):
     snapshot: Snapshot
     settled: Mapping[str, Indexes]  # by type: events whose dead letters had left
     views: Sequence[View]
+    first_lines: Mapping[Path, bytes]  # of open files that have rows
 
 
 def choose(event_type: str, span: Span, rows: RowSettings, moment: Moment) -> Choice:
-    """Return what to look at. Raises NotAudited where the files have several layouts."""
+    """Return what to look at. Raises NotAudited where files are in a layout that this version does not know."""
     snapshot, views = moment.snapshot, moment.views
     of_type = [view.files[event_type] for view in views]
-    files = [(each, stored) for each in of_type for stored in _within(each, span)]
+    layouts = _Layouts(event_type, rows, moment)
+    files = [Chosen(each.place, stored, layouts.shape_of(stored)) for each in of_type for stored in _within(each, span)]
     expired = [manifest for each in of_type for manifest in each.expired if _may_hold(manifest, span)]
     hidden = elsewhere(snapshot, {view.id for view in views}).values()
     rows_elsewhere = sum(counts.get(event_type, 0) for counts in hidden)
-    layout = one_layout(event_type, (stored for _, stored in files), rows)
     stream = snapshot.streams[event_type]
     pending = frozenset(each.id.encode() for each in stream.pending)
     written = Written(
         stream.last_delivered, pending, _both(snapshot.letters[event_type].indexes, moment.settled[event_type])
     )
-    sight = Sight([ids_of(stored) for _, stored in files], [ids_of(each) for each in expired], rows_elsewhere > 0)
+    sight = Sight([ids_of(file.stored) for file in files], [ids_of(each) for each in expired], rows_elsewhere > 0)
     return Choice(
         type=event_type,
         files=files,
         expired=expired,
         rows_elsewhere=rows_elsewhere,
-        layout=layout,
-        renderer=TypeRenderer(event_type, layout.settings(rows, event_type)),
+        forms=Forms(event_type, layouts.found or [layouts.configured], rows),
         sides=Sides(span, written, sight),
         expected=Span(span.start, min(span.end, stream.last_delivered, key=id_order)),
     )
+
+
+class _Layouts:
+    """The layouts of the files of one type, as they are asked for."""
+
+    def __init__(self, event_type: str, rows: RowSettings, moment: Moment) -> None:
+        self._type = event_type
+        self._rows = rows
+        self._moment = moment
+        self.configured = Layout.configured(rows, event_type)
+        self.found: list[Layout] = []  # each once
+
+    def shape_of(self, stored: Stored) -> Shape:
+        """Return the shape of a file, after noting the layouts that it may have."""
+        layouts = [Layout.of(stored.manifest, self._rows)] if stored.manifest else self._of_open(stored)
+        self.found += (each for each in layouts if each not in self.found)
+        return layouts[0].shape
+
+    def _of_open(self, stored: Stored) -> list[Layout]:
+        return list(layouts_of_open(self._moment.first_lines.get(stored.path, b""), self._known, self.configured))
+
+    @cached_property
+    def _known(self) -> list[Layout]:
+        """Return the layouts of all files that were ever sealed, each once."""
+        of_type = [view.files[self._type] for view in self._moment.views]
+        manifests = [stored.manifest for files in of_type for stored in files.sealed if stored.manifest]
+        manifests += (manifest for files in of_type for manifest in files.expired)
+        known = (each for each in manifests if each.format in set(Format))
+        return list(dict.fromkeys(Layout.of(manifest, self._rows) for manifest in known))
 
 
 def _both(letters: Indexes, settled: Indexes) -> Indexes:

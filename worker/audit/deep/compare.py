@@ -35,12 +35,10 @@ class Difference(Struct):
         return not (self.missing or self.doubled or self.unexpected)
 
 
-def compare(partitions: Iterable[Partition]) -> Difference:
-    """Return how the sides differ."""
-    found = Difference()
+def compare(partitions: Iterable[Partition], found: Difference) -> None:
+    """Add how the sides differ to what is known already."""
     for partition in partitions:
         _compare(partition, found)
-    return found
 
 
 def _compare(partition: Partition, found: Difference) -> None:

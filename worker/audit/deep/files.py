@@ -15,6 +15,7 @@ from worker.audit.finding import Finding, Kind
 from worker.catalogue import expired
 from worker.inventory import Place, Stored, contents, sealed_file
 from worker.manifest import BadManifest, Manifest
+from worker.reading.content import NotHere, opened
 
 _BLOCK_BYTES = 1 << 18  # fits into the processor's cache with its lines
 _TRIES = 5
@@ -47,8 +48,9 @@ class Reader:
     """Reads files of one type; what it cannot read, and headers that are not as they should be, are findings."""
 
     def __init__(self, place: Place, header: bytes) -> None:
+        """`header` is the first line that a file should have, without its end; empty where it should have none."""
         self._place = place
-        self._header = header.removesuffix(b"\n") if header else None
+        self._header = header or None
         self.findings: list[Finding] = []
 
     def rows(self, stored: Stored, *, is_compared: bool = False) -> Iterator[Lines]:
@@ -97,6 +99,15 @@ class Reader:
     def _check_header(self, stored: Stored, line: bytes) -> None:
         if line != self._header:
             self.findings.append(_finding(Kind.HEADER, stored, "line 1 is not the header of its columns"))
+
+
+def first_line(place: Place, stored: Stored) -> bytes:
+    """Return the first line of a file, wherever it stands by now; nothing where it cannot be read."""
+    try:
+        with opened(stored, place) as content:
+            return content.readline(_BLOCK_BYTES).removesuffix(b"\n")
+    except (NotHere, *_UNREADABLE):
+        return b""
 
 
 def _blocks(content: IO[bytes], left: int | None, digest: Digest | None) -> Iterator[list[bytes]]:

@@ -1,69 +1,122 @@
-"""Layouts: how the rows of a file are written, by its manifest, and what renders events the same way. Pure."""
+"""Layouts: how the rows of a file are written, by its manifest or its first line. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from schemas.catalogue import FIELDS, Kind
 from worker.audit.finding import NotAudited
-from worker.inventory import Stored
 from worker.manifest import Manifest
+from worker.reading.parse import BadLine, NotAHeader, header_line, is_known, json_line, layout_of, read_header
 from worker.settings import Format, RowSettings
+
+_JSONL_SEPARATOR = "\t"  # a configured one has no effect there
+
+
+class Shape(NamedTuple):
+    """What can be told of a layout by looking at a file: all but the time zone."""
+
+    format: Format
+    separator: str
+    columns: tuple[str, ...]
+
+    @property
+    def header(self) -> bytes:
+        """Return the first line of its files, without the line break; empty where they have none."""
+        return header_line(self.format, self.separator, self.columns).removesuffix(b"\n")
 
 
 class Layout(NamedTuple):
     """What two files must have in common for one event to be the same row in both."""
 
-    format: str
-    separator: str
+    shape: Shape
     timezone: str
-    columns: tuple[str, ...]
 
     @classmethod
     def of(cls, manifest: Manifest, configured: RowSettings) -> "Layout":
-        """Return the layout of a sealed file; early manifests do not tell the time zone."""
-        timezone = manifest.timezone or str(configured.timezone)
-        return cls(manifest.format, manifest.separator, timezone, tuple(manifest.columns))
+        """Return the layout of a sealed file; early manifests do not tell the time zone. Raises NotAudited."""
+        try:
+            layout_format = Format(manifest.format)
+        except ValueError as error:
+            raise NotAudited(f"{manifest.name}: its layout is not known here: {error}") from error
+        shape = _shape(layout_format, manifest.separator, manifest.columns)
+        return cls(shape, manifest.timezone or str(configured.timezone))
 
     @classmethod
     def configured(cls, settings: RowSettings, event_type: str) -> "Layout":
         """Return the layout that the configuration asks for."""
-        return cls(settings.format, settings.separator, str(settings.timezone), tuple(settings.columns[event_type]))
+        shape = _shape(settings.format, settings.separator, settings.columns[event_type])
+        return cls(shape, str(settings.timezone))
 
     def settings(self, configured: RowSettings, event_type: str) -> RowSettings:
         """Return what renders rows so. Raises NotAudited for what this version does not know."""
+        unknown = [column for column in self.shape.columns if not is_known(column)]
+        if unknown:
+            raise NotAudited(f"a file has a column that is not known here: {unknown[0]}")
         try:
             return msgspec.structs.replace(
-                configured, format=Format(self.format), separator=self.separator,
+                configured, format=self.shape.format, separator=self.shape.separator,
                 timezone=_zone(self.timezone, configured.timezone),
-                columns={**configured.columns, event_type: self.columns},
+                columns={**configured.columns, event_type: self.shape.columns},
             )  # fmt: skip
         except (KeyError, ValueError, OSError) as error:
             raise NotAudited(f"a file is in a layout that is not known here: {error}") from error
 
 
-def one_layout(event_type: str, files: Iterable[Stored], configured: RowSettings) -> Layout:
-    """Return the layout of these files. Raises NotAudited that names the ranges where there are several."""
-    found: dict[Layout, list[Stored]] = {}
-    for stored in files:
-        layout = (
-            Layout.of(stored.manifest, configured) if stored.manifest else Layout.configured(configured, event_type)
-        )
-        found.setdefault(layout, []).append(stored)
-    if len(found) > 1:
-        groups = "; ".join(_described(layout, group) for layout, group in found.items())
-        raise NotAudited(
-            f"{event_type}: the files of this range have {len(found)} layouts, audit one range after the other "
-            f"(--from, --to, --types): {groups}"
-        )
-    return next(iter(found), Layout.configured(configured, event_type))
+def layouts_of_open(first_line: bytes, known: Iterable[Layout], configured: Layout) -> Iterator[Layout]:
+    """Yield the layouts that an open file may have: no manifest tells, and its first line not the time zone.
+
+    Its worker may have been started with another configuration than is read here; `known` are those of sealed files.
+    """
+    known = list(known)
+    shape = shape_of(first_line, [configured.shape, *(each.shape for each in known)])
+    zones = [configured.timezone, *(each.timezone for each in known if each.shape == shape)]
+    yield from (Layout(shape, zone) for zone in dict.fromkeys(zones))
 
 
-def _described(layout: Layout, group: list[Stored]) -> str:
-    names = sorted(stored.path.name for stored in group)
-    return f"{names[0]} to {names[-1]} are {layout.format} in {layout.timezone} with {len(layout.columns)} columns"
+def shape_of(first_line: bytes, likely: Sequence[Shape]) -> Shape:
+    """Return the shape of a file by its first line; the likeliest where that tells none."""
+    for shape in likely:
+        if shape.header and first_line == shape.header:
+            return shape
+    if first_line.startswith(b"{"):
+        return _of_object(first_line, likely[0])
+    for shape in likely:
+        if shape.format is not Format.JSONL:
+            try:
+                columns = read_header(first_line + b"\n", layout_of(shape.format, shape.separator))
+            except NotAHeader:
+                continue
+            return shape._replace(columns=columns)
+    return likely[0]
+
+
+def common(layouts: Sequence[Layout]) -> Layout:
+    """Return the layout that shows what all of these show and write alike: a row in any of them tells that one."""
+    first, *others = layouts
+    columns = [column for column in first.shape.columns if all(column in each.shape.columns for each in others)]
+    if len({each.timezone for each in layouts}) > 1:
+        columns = [column for column in columns if not _is_instant(column)]
+    return Layout(_shape(Format.TSV, "\t", columns or ["type"]), first.timezone)
+
+
+def _of_object(first_line: bytes, otherwise: Shape) -> Shape:
+    try:
+        columns = tuple(json_line(first_line))
+    except BadLine:
+        return otherwise
+    return _shape(Format.JSONL, _JSONL_SEPARATOR, columns) if all(map(is_known, columns)) else otherwise
+
+
+def _shape(layout_format: Format, separator: str, columns: Sequence[str]) -> Shape:
+    return Shape(layout_format, _JSONL_SEPARATOR if layout_format is Format.JSONL else separator, tuple(columns))
+
+
+def _is_instant(column: str) -> bool:
+    return column in FIELDS and FIELDS[column].kind is Kind.INSTANT
 
 
 def _zone(name: str, configured: tzinfo) -> tzinfo:

@@ -6,8 +6,9 @@ from msgspec import Struct
 
 from worker.audit.deep.altered import Pair, pairs
 from worker.audit.deep.compare import Difference
-from worker.audit.deep.layout import Layout
-from worker.audit.deep.listing import EventRow, FileRow, Found, Missing
+from worker.audit.deep.forms import EventRow
+from worker.audit.deep.layout import Shape
+from worker.audit.deep.listing import FileRow, Found, Missing
 from worker.audit.finding import Finding, Kind
 
 
@@ -37,10 +38,10 @@ class Listed(Struct, frozen=True, kw_only=True):
     expected: int  # of these, those that nothing else explains: they are in the difference's `missing`
 
 
-def listed(event_type: str, difference: Difference, found: Found, missing: Missing, layout: Layout) -> Listed:
+def listed(event_type: str, difference: Difference, found: Found, missing: Missing, shapes: Sequence[Shape]) -> Listed:
     """Return what was found, row by row as far as it was examined, and as a number beyond that."""
     lost = [*missing.rows, *missing.elsewhere]
-    made = pairs([row.text for row in found.unexpected], [row.text for row in lost], layout)
+    made = pairs([(row.text, row.shape) for row in found.unexpected], [row.texts for row in lost], shapes)
     altered = {pair.unexpected for pair in made}
     were = {pair.missing for pair in made}
     of_range = sum(index < len(missing.rows) for index in were)

@@ -8,9 +8,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from worker.audit.deep.choice import Moment, choose
+from worker.audit.deep.files import first_line
 from worker.audit.deep.job import TypeAudit
 from worker.audit.deep.report import TypeReport
-from worker.audit.directory import Shelf
+from worker.audit.directory import Shelf, View
 from worker.audit.finding import Finding
 from worker.audit.report import Report, audit
 from worker.replay.span import Span
@@ -46,7 +47,9 @@ def deep_audit(
     """Compare every event of a span with every row. Raises StreamUnavailable, NotAudited, OSError."""
     with snapshots(connect, partition) as taken:
         counts, snapshot, views = audit(taken, shelves(), question.known_lost)
-        moment = Moment(snapshot=snapshot, settled=taken.settled(snapshot), views=views)
+        moment = Moment(
+            snapshot=snapshot, settled=taken.settled(snapshot), views=views, first_lines=_first_lines(views)
+        )
     with ranges(connect, partition) as streams:
         chosen = (choose(name, question.span, question.rows, moment) for name in question.types)
         jobs = [TypeAudit(choice, streams) for choice in chosen]
@@ -54,6 +57,12 @@ def deep_audit(
     findings = list(counts.findings)
     findings += (each for job in jobs for each in job.findings if not _is_told(each, counts.findings))
     return DeepReport(counts=counts, types=[job.report for job in jobs if job.report], findings=findings)
+
+
+def _first_lines(views: Sequence[View]) -> dict[Path, bytes]:
+    """Return the first lines of the open files that have rows."""
+    files = (each for view in views for each in view.files.values())
+    return {stored.path: first_line(each.place, stored) for each in files for stored in each.open if stored.rows}
 
 
 def _run(jobs: Sequence[TypeAudit], watch: Watch) -> None:
