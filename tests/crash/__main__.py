@@ -8,12 +8,12 @@ import random
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from tests.crash.breaking import try_all
-from tests.crash.history import History, draw, run, shrink
+from tests.crash.history import WORLDS, History, draw, run, shrink
 
 _ALIKE = 25  # characters of an error that tell one kind from another
 _CHUNK = 20  # histories that a process takes at once
@@ -26,15 +26,14 @@ def main() -> int:
         return bool(try_all(say, chosen=arguments.breakages, jobs=arguments.jobs))
     seeds = range(arguments.seed, arguments.seed + arguments.histories)
     began = time.perf_counter()
-    faults = {"forgetful": arguments.forgetful, "bad_disk": arguments.bad_disk}
-    with _failures(seeds, faults, jobs=arguments.jobs) as failures:
+    with _failures(seeds, arguments.worlds, jobs=arguments.jobs) as failures:
         for done, (seed, error) in enumerate(failures, 1):
             if error:
                 say(f"seed {seed}: {error}")
                 if arguments.brief:
                     return 1
                 say("shrinking")
-                history = draw(random.Random(seed), **faults)
+                history = _history(seed, arguments.worlds)
                 _show(shrink(history, partial(_fails_alike, error)))
                 return 1
             if done % 500 == 0:
@@ -44,10 +43,10 @@ def main() -> int:
 
 
 @contextmanager
-def _failures(seeds: range, faults: dict[str, bool], *, jobs: int) -> Iterator[Iterator[tuple[int, str]]]:
+def _failures(seeds: range, worlds: Sequence[str], *, jobs: int) -> Iterator[Iterator[tuple[int, str]]]:
     """Give each seed with what is wrong in the end of its history, or nothing."""
     with multiprocessing.Pool(jobs, prepare) as pool:
-        yield pool.imap_unordered(partial(_failure_of_seed, faults), seeds, _CHUNK)
+        yield pool.imap_unordered(partial(_failure_of_seed, worlds), seeds, _CHUNK)
 
 
 def prepare() -> None:
@@ -57,8 +56,13 @@ def prepare() -> None:
     gc.set_threshold(50_000, 10, 10)
 
 
-def _failure_of_seed(faults: dict[str, bool], seed: int) -> tuple[int, str]:
-    return seed, failure(draw(random.Random(seed), **faults))
+def _failure_of_seed(worlds: Sequence[str], seed: int) -> tuple[int, str]:
+    return seed, failure(_history(seed, worlds))
+
+
+def _history(seed: int, worlds: Sequence[str]) -> History:
+    """Draw the history of a seed: seeds take turns with the worlds."""
+    return draw(random.Random(seed), worlds[seed % len(worlds)])
 
 
 def say(*words: object) -> None:
@@ -71,8 +75,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--forgetful", action="store_true", help="servers that lose the tail of their commands, too")
-    parser.add_argument("--bad-disk", action="store_true", help="disks on which operations fail, too")
+    parser.add_argument(
+        "--worlds", nargs="+", choices=WORLDS, default=("sound", "forgetful", "sound", "troubled"),
+        help="sound, or with servers that lose the tail of their commands, or with disks that answer with errors",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that share the histories")
     parser.add_argument("--brief", action="store_true", help="tell what fails, without shrinking it")
     parser.add_argument(

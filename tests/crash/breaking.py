@@ -80,7 +80,7 @@ def _run(base: Path, noticed_by: Search | str) -> tuple[bool, str]:
     """Run a search or a test on a copy; tells whether it is red, and how."""
     match noticed_by:
         case Search(seed, histories, forgetful):
-            flags = ["--forgetful"] if forgetful else []
+            flags = ["--worlds", "forgetful" if forgetful else "sound"]
             words = [
                 "tests.crash",
                 "--jobs",

@@ -134,6 +134,10 @@ class Kernel:
     def fail(self, what: str) -> None:
         """Be told that an operation begins; may raise the error of a bad disk."""
 
+    def written_of(self, length: int) -> int:
+        """Return how much of a write is done."""
+        return length
+
     def look(self, what: str) -> None:
         """Be told of something that changes nothing, where another process may come in between."""
 
@@ -184,7 +188,7 @@ class _Hooks:
         if not flags & os.O_DIRECTORY:
             self._kernel.look(f"open {Path(path).name}")
         if flags & os.O_CREAT:
-            self._kernel.fail(f"open {Path(path).name}")
+            self._kernel.fail(f"{'open' if Path(path).exists() else 'create'} {Path(path).name}")
         if flags & os.O_TRUNC and Path(path).exists():
             self._truncated(disk, path)
         descriptor = int(self._real["open"](path, flags, *args, **kwargs))
@@ -225,6 +229,7 @@ class _Hooks:
     def write(self, descriptor: int, data: bytes) -> int:
         if disk := self._disk(descriptor, f"write {len(data)}"):
             disk.remember_content(descriptor)
+            data = data[: self._kernel.written_of(len(data))]
         return int(self._real["write"](descriptor, data))
 
     def fsync(self, descriptor: int) -> None:

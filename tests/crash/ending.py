@@ -1,5 +1,6 @@
 """The end of a history: no more faults, everything is brought to its end, and what must hold then."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from tests.support.events import recipients_of
 from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
 from worker.stream.retirement import RETIRED
 
+#: What workers may say of a server that forgot.
+_ALLOWED = {"server.lost_its_tail", "file.forgotten", "file.unnamed"}
+
 
 def finish(simulation: Simulation, gone: int | None = None) -> None:
     """Let late requests arrive and the living work on and stop; then start again those that had died.
@@ -20,10 +24,7 @@ def finish(simulation: Simulation, gone: int | None = None) -> None:
     """
     if gone is not None:
         simulation.kill(gone)
-    while simulation.wire.late:
-        simulation.wire.deliver(0)
-    for process in simulation.processes.values():
-        process.fault, process.fails_in = None, 0
+    _end_faults(simulation)
     _let_drain(simulation)
     living = list(simulation.processes)
     for number in living:
@@ -32,6 +33,15 @@ def finish(simulation: Simulation, gone: int | None = None) -> None:
     for number in set(range(len(simulation.slots))) - {gone}:
         if gone is not None or number not in living or not simulation.is_drained() or list(_unsealed(simulation)):
             _live_once_more(simulation, number)
+
+
+def _end_faults(simulation: Simulation) -> None:
+    while simulation.wire.late:
+        simulation.wire.deliver(0)
+    for process in simulation.processes.values():
+        process.fault, process.fails_in = None, 0
+    for troubles in simulation.troubles:
+        troubles.end()
 
 
 def _let_drain(simulation: Simulation) -> None:
@@ -77,22 +87,54 @@ def _run_out(simulation: Simulation, numbers: Sequence[int]) -> None:
 
 def check(simulation: Simulation) -> None:
     """Compare files and ledger with what was published."""
-    published = Counter(recipients_of(e for events in simulation.publisher.published.values() for e in events))
     found: Counter[str] = sum((recipients_in(path) for path in simulation.paths), Counter())
-    for _, letter in simulation.wire.client.xrange(simulation.keys.dead):  # entries that were delivered too often
-        found.update(recipients_of(msgspec.json.decode(letter[b"bytes"])))
-    assert not published - found, f"lost: {published - found}"
-    if not simulation.tail_was_lost:
+    if simulation.tail_was_lost:
+        _check_what_was_forgotten(simulation, found)
+    else:
+        published = Counter(recipients_of(e for events in simulation.publisher.published.values() for e in events))
+        found.update(_dead(simulation))
+        assert not published - found, f"lost: {published - found}"
         assert not found - published, f"doubled: {found - published}"
+        assert not simulation.alarms, f"told: {simulation.alarms}"
     assert simulation.is_drained()
     for path in simulation.paths:
         for name in TYPES:
             for file in sealed_files(path, name):
                 check_manifest(file)
     assert not list(_unsealed(simulation)), "files that are not sealed hold rows"
-    if not simulation.tail_was_lost:
-        assert not simulation.alarms, f"told: {simulation.alarms}"
-        _check_ledger(simulation, sum(published.values()))
+    _check_ledger(simulation)
+
+
+def _check_what_was_forgotten(simulation: Simulation, found: Counter[str]) -> None:
+    """Compare the files with what the server of a history that lost its tail has, and what it had acknowledged."""
+    witness = simulation.wire.witness
+    assert witness
+    streams = simulation.keys.streams.values()
+    entries = [fields[b"events"] for key in streams for _, fields in simulation.wire.client.xrange(key)]
+    there = {name for entry in entries for name in recipients_of(msgspec.json.decode(entry))}
+    missing = there - found.keys() - set(_dead(simulation))
+    assert not missing, f"lost: {missing}"
+    assert not witness.must_stand() - found.keys(), f"acknowledged and gone: {witness.must_stand() - found.keys()}"
+    kept = set(_kept(simulation))
+    nowhere = witness.acknowledged() - found.keys() - kept
+    assert not nowhere, f"acknowledged, and not even kept aside: {nowhere}"
+    assert not found - witness.most(), f"doubled: {found - witness.most()}"
+    alarms = [told for told in simulation.alarms if told.split()[0] not in _ALLOWED]
+    assert not alarms, f"told: {alarms}"
+
+
+def _dead(simulation: Simulation) -> list[str]:
+    """Return the recipients in dead letters: entries that were delivered too often."""
+    letters = simulation.wire.client.xrange(simulation.keys.dead)
+    return [name for _, letter in letters for name in recipients_of(msgspec.json.decode(letter[b"bytes"]))]
+
+
+def _kept(simulation: Simulation) -> Iterator[str]:
+    """Yield the recipients whose rows were kept aside."""
+    for path in simulation.paths:
+        for file in (path / "recovered").glob("*"):
+            if file.suffix != ".json":
+                yield from re.findall(r"\S+@example\.com", file.read_text())
 
 
 def check_gone(simulation: Simulation, gone: int) -> None:
@@ -111,8 +153,10 @@ def _unsealed(simulation: Simulation) -> Iterator[Path]:
                     yield file
 
 
-def _check_ledger(simulation: Simulation, events: int) -> None:
+def _check_ledger(simulation: Simulation) -> None:
+    """Compare what was counted; a server that forgets counts and acknowledgements forgets both."""
     ledger = {key.decode(): int(value) for key, value in simulation.wire.client.hgetall(simulation.keys.ledger).items()}
-    counted = {what: sum(ledger[f"{name}:{what}"] for name in TYPES) for what in ("rows", "events", "dead", "lost")}
-    assert counted["events"] == counted["rows"] == events - counted["dead"], counted
+    counters = ("published", "rows", "events", "dead", "lost")
+    counted = {what: sum(ledger[f"{name}:{what}"] for name in TYPES) for what in counters}
+    assert counted["events"] == counted["rows"] == counted["published"] - counted["dead"], counted
     assert counted["lost"] == 0

@@ -4,6 +4,7 @@ import os
 import random
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.crash.ending import check, check_gone, finish
 from tests.crash.simulation import Simulation, Slot
+from tests.crash.trouble import KINDS
 
 LAYOUTS: dict[str, tuple[Slot, ...]] = {
     "one": (Slot("a", 0),),
@@ -31,8 +33,13 @@ ACTIONS = {
     "stop": 1, "wait": 3, "retire": 1,
 }  # fmt: skip
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # files go faster there
-FORGETFUL = {"save": 8, "tail": 5}
-BAD_DISK = {"break": 12, "step": 90, "power": 8}
+#: What else can happen in the worlds where not all is well.
+WORLDS: dict[str, dict[str, int]] = {
+    "sound": {},
+    "forgetful": {"save": 8, "tail": 5},  # servers that lose the tail of their commands
+    # disks that answer with errors: once, or several times, or until there is room
+    "troubled": {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8},
+}
 
 
 class Action(NamedTuple):
@@ -53,6 +60,11 @@ class History(NamedTuple):
     same_pids: bool = False
     gone: bool = False  # the first worker never comes back
 
+    @property
+    def is_forgetful(self) -> bool:
+        """Tell whether the server may lose the tail of its commands."""
+        return any(action.what == "tail" for action in self.actions)
+
     def __str__(self) -> str:
         lines = [f"  {each.what} {each.who} {each.amount}" for each in self.actions]
         facts = f"batch_entries={self.batch_entries} max_size={self.max_size_bytes} same_pids={self.same_pids}"
@@ -65,7 +77,8 @@ def run(history: History, trace: Callable[..., None] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=_MEMORY) as base, pytest.MonkeyPatch.context() as patch:
         simulation = Simulation(
             Path(base), patch, LAYOUTS[history.layout], batch_entries=history.batch_entries,
-            max_size_bytes=history.max_size_bytes, same_pids=history.same_pids, trace=trace,
+            max_size_bytes=history.max_size_bytes, same_pids=history.same_pids,
+            forgetful=history.is_forgetful, trace=trace,
         )  # fmt: skip
         try:
             for number in range(len(simulation.slots)):
@@ -88,30 +101,33 @@ def run(history: History, trace: Callable[..., None] | None = None) -> None:
 def apply(simulation: Simulation, action: Action) -> None:
     """Let one thing happen."""
     who, amount = action.who % len(simulation.slots), action.amount
+    directory = simulation.slots[who].directory
     deeds: dict[str, Callable[[], object]] = {
         "step": lambda: simulation.step(who, amount),
         "publish": lambda: simulation.publish(amount),
         "kill": lambda: simulation.kill(who),
         "start": lambda: simulation.start(who),
         "lapse": lambda: simulation.lapse(who),
-        "power": lambda: simulation.power_loss(simulation.slots[who].directory, amount),
+        "power": lambda: simulation.power_loss(directory, random.Random(amount)),
         "lose": lambda: simulation.break_next(who, "reply lost"),
         "late": lambda: simulation.break_next(who, "late"),
         "arrive": lambda: simulation.wire.deliver(amount),
         "stop": lambda: simulation.stop(who),
         "wait": lambda: simulation.wait(amount),
         "retire": lambda: simulation.retire(who),
+        "save": simulation.save,
+        "tail": lambda: simulation.lose_tail(again=bool(amount % 2)),
         "break": lambda: simulation.break_disk(who, amount),
-        "save": simulation.wire.save,
-        "tail": simulation.lose_tail,
+        "room": simulation.troubles[directory].make_room,
+        **{kind: partial(simulation.trouble_disk, directory, kind, max(1, amount // 2)) for kind in KINDS},
     }
     deeds[action.what]()
 
 
-def draw(chance: random.Random, *, forgetful: bool = False, bad_disk: bool = False) -> History:
+def draw(chance: random.Random, world: str = "sound") -> History:
     """Draw a history."""
-    layout = "one" if forgetful and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
-    weights = ACTIONS | (FORGETFUL if forgetful else {}) | (BAD_DISK if bad_disk else {})
+    layout = "one" if world == "forgetful" and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
+    weights = ACTIONS | WORLDS[world]
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(5, 60))
     start = [Action("publish", 0, chance.randint(1, 6))]
     if chance.random() < 0.8:

@@ -4,9 +4,6 @@ Workers run in threads and hand the baton back before each operation on disk and
 stalls and loses replies is decided by a history alone, clocks included, so each run of a history is the same.
 """
 
-import errno
-import logging
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +15,13 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 
-from tests.crash.disk import Disk, Kernel, install
+from tests.crash.alarms import listen
+from tests.crash.disk import Disk, install
+from tests.crash.kernel import SimulatedKernel
 from tests.crash.process import Process
+from tests.crash.trouble import Troubles
 from tests.crash.wire import NOTHING_TO_READ, Wire
+from tests.crash.witness import Witness
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, changed, settings
 from worker import assembly, loop
@@ -54,47 +55,13 @@ class Timers:
         return False
 
 
-class SimulatedKernel(Kernel):
-    """Interrupts the process that runs, and no other."""
-
-    def __init__(self, disks: list[Disk], simulation: "Simulation") -> None:
-        super().__init__(disks)
-        self._simulation = simulation
-
-    def tick(self, what: str) -> None:
-        self.look(what)
-
-    def look(self, what: str) -> None:
-        if process := self._simulation.running:
-            process.tick(what)
-            self._simulation.now += 0.000_001
-            self._simulation.tell(process.name, what)
-
-    def fail(self, what: str) -> None:
-        process = self._simulation.running
-        if process and process.fails_in:
-            process.fails_in -= 1
-            if not process.fails_in:
-                self._simulation.tell(process.name, "  fails:", what)
-                raise OSError(errno.EIO, os.strerror(errno.EIO), what)
-
-    def wait(self, what: str) -> None:
-        if process := self._simulation.running:
-            process.wait(what)
-
-    def process(self) -> object:
-        return self._simulation.running
-
-    def pid(self) -> int:
-        return self._simulation.running.pid if self._simulation.running else 1
-
-
 class Simulation:
     """Directories, a server, and the workers of a layout."""
 
     def __init__(
         self, base: Path, patch: pytest.MonkeyPatch, slots: Sequence[Slot], *, batch_entries: int = 1,
-        max_size_bytes: int = 300, same_pids: bool = False, trace: Callable[..., None] | None = None,
+        max_size_bytes: int = 300, same_pids: bool = False, forgetful: bool = False,
+        trace: Callable[..., None] | None = None,
     ) -> None:  # fmt: skip
         self.now = 0.0
         self.running: Process | None = None
@@ -122,12 +89,15 @@ class Simulation:
         self.wire = Wire(self.tell)
         install(self.kernel, patch)
         self.keys = Keys.of(PARTITION)
+        self.wire.witness = Witness(self.wire.client, self.keys) if forgetful else None
         self.publisher = Publisher(self.wire.client, PARTITION)
         self.publisher.publish_some(0)
+        self._saved: dict[str, int] = {}  # by type: how many events had been published
         self.tail_was_lost = False
         self._is_disk_bad = False
+        self.troubles = [Troubles() for _ in self.paths]
         self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
-        _listen(patch, self.alarms)
+        listen(patch, self.alarms)
 
     # What a history does
 
@@ -195,6 +165,8 @@ class Simulation:
         process = self.processes.pop(number)
         self.workers.pop(number, None)
         self.kernel.close_descriptors(process)
+        if self.wire.witness:
+            self.wire.witness.died(process)
         if process.error:
             raise process.error
 
@@ -208,13 +180,13 @@ class Simulation:
             self.running = None
             self._bury(number)
 
-    def power_loss(self, directory: int, seed: int) -> None:
-        """Let all workers of a directory die, and its disk lose what was not durable."""
+    def power_loss(self, directory: int, chance: random.Random) -> None:
+        """Let all workers of a directory die, and its disk lose a random part of what was not durable."""
         for number, slot in enumerate(self.slots):
             if slot.directory == directory:
                 self.kill(number)
         self.tell(f"power loss of d{directory}")
-        self.kernel.disks[directory].power_loss(random.Random(seed))
+        self.kernel.disks[directory].power_loss(chance)
 
     def stop(self, number: int) -> None:
         """Ask the worker of a slot to stop, as SIGTERM does."""
@@ -244,7 +216,6 @@ class Simulation:
     def publish(self, batches: int) -> None:
         """Publish some entries, those of different types at once."""
         self.publisher.publish_at_once(batches)
-        self.wire.forget_snapshot()
 
     def retire(self, number: int) -> str:
         """Retire a consumer as an operator does; returns what is answered."""
@@ -256,9 +227,35 @@ class Simulation:
         self.tell(f"retire {name}: {answer}")
         return answer
 
-    def lose_tail(self) -> None:
-        """Let the server restart without what it did since it was saved."""
-        self.tail_was_lost |= self.wire.lose_tail()
+    def save(self) -> None:
+        """Let the server save itself."""
+        self.wire.save()
+        self._saved = {name: len(events) for name, events in self.publisher.published.items()}
+
+    def lose_tail(self, *, again: bool) -> None:
+        """Let the server restart without what it did since it was saved; the plugin may send again what it forgot."""
+        if not self.wire.lose_tail():
+            return
+        self.tail_was_lost = True
+        published = self.publisher.published
+        forgotten = {name: events[self._saved[name] :] for name, events in published.items()}
+        if any(forgotten.values()):
+            self.publisher.restart()
+        if again:
+            self.publisher.published = {name: events[: self._saved[name]] for name, events in published.items()}
+            for name, events in forgotten.items():
+                for each in events:
+                    self.publisher.publish({name: [each]})
+
+    def trouble_disk(self, directory: int, kind: str, times: int) -> None:
+        """Let a disk answer with errors, for so many operations."""
+        self._is_disk_bad = True
+        self.troubles[directory].begin(kind, times)
+
+    def troubles_of(self, process: Process) -> Troubles:
+        """Return the troubles of a process's disk."""
+        [number] = [number for number, each in self.processes.items() if each is process]
+        return self.troubles[self.slots[number].directory]
 
     def is_drained(self) -> bool:
         """Tell whether no entry is unread or pending."""
@@ -284,25 +281,3 @@ class Simulation:
 def _renderer() -> Renderer:
     """Return the one that all workers share."""
     return Renderer(settings(Path("/")).rows)
-
-
-class _Alarms(logging.Handler):
-    """Keeps the errors that are told; those of entries that killed their readers are no alarm."""
-
-    def __init__(self, told: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._told = told
-
-    def emit(self, record: logging.LogRecord) -> None:
-        message = record.getMessage()
-        if not message.startswith("entry.set_aside"):
-            self._told.append(message)
-
-
-def _listen(patch: pytest.MonkeyPatch, told: list[str]) -> None:
-    """Hear the workers' errors, and nothing else of what they say; histories are many."""
-    log = logging.getLogger("worker")
-    patch.setattr(log, "handlers", [_Alarms(told)])
-    patch.setattr(log, "propagate", False)
-    # Not its level: loggers remember what follows from that, and would be silent in the tests to come.
-    patch.setattr(logging.Logger, "isEnabledFor", lambda _, level: level >= logging.ERROR)

@@ -1,48 +1,56 @@
 """Several workers, interleaved operation by operation: each row exactly once, whatever happens between them."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.crash.ending import check, finish
-from tests.crash.history import ACTIONS, LAYOUTS, Action, History, run
+from tests.crash.history import ACTIONS, LAYOUTS, WORLDS, Action, History, run
 from tests.crash.simulation import Simulation
 from tests.support.files import sealed_files
 
-_actions = st.one_of(
-    st.builds(Action, st.just("step"), st.integers(0, 2), st.integers(1, 80)),
-    st.builds(Action, st.sampled_from(sorted(ACTIONS)), st.integers(0, 2), st.integers(1, 9)),
-)
-_histories = st.builds(
-    History,
-    layout=st.sampled_from(sorted(LAYOUTS)),
-    actions=st.lists(_actions, min_size=5, max_size=50).map(tuple),
-    batch_entries=st.sampled_from((1, 3)),
-    max_size_bytes=st.sampled_from((300, 900)),
-    same_pids=st.booleans(),
-    gone=st.booleans(),
-)
+
+def _histories(world: str) -> st.SearchStrategy[History]:
+    """Return histories of a world; what makes it different happens often."""
+    kinds = [*sorted(ACTIONS), *3 * sorted(WORLDS[world])]
+    actions = st.one_of(
+        st.builds(Action, st.just("step"), st.integers(0, 2), st.integers(1, 80)),
+        st.builds(Action, st.sampled_from(kinds), st.integers(0, 2), st.integers(1, 9)),
+    )
+    return st.builds(
+        History,
+        layout=st.sampled_from(sorted(LAYOUTS)),
+        actions=st.lists(actions, min_size=5, max_size=50).map(tuple),
+        batch_entries=st.sampled_from((1, 3)),
+        max_size_bytes=st.sampled_from((300, 900)),
+        same_pids=st.booleans(),
+        gone=st.booleans(),
+    )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(history=_histories)
+def _settings(examples: int) -> settings:
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    )
+
+
+@_settings(200)
+@given(history=_histories("sound"))
 def test_no_history_of_several_workers_loses_or_doubles_a_row(history: History) -> None:
     run(history)
 
 
-@pytest.fixture
-def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
-    """Two workers of one directory, started and idle."""
-    with monkeypatch.context() as patch:
-        simulation = Simulation(tmp_path, patch, LAYOUTS["two"])
-        for number in (0, 1):
-            simulation.start(number)
-            simulation.step(number, 300)
-        yield simulation
-        simulation.close()
+@_settings(100)
+@given(history=_histories("forgetful"))
+def test_no_history_with_a_server_that_forgets_loses_an_acknowledged_row_or_doubles_one_of_the_same_worker(
+    history: History,
+) -> None:
+    run(history)
+
+
+@_settings(150)
+@given(history=_histories("troubled"))
+def test_no_history_with_a_disk_that_answers_with_errors_loses_or_doubles_a_row(history: History) -> None:
+    run(history)
 
 
 def _lose_next_commit(simulation: Simulation, number: int) -> None:

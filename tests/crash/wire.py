@@ -7,7 +7,7 @@ to fakeredis as they are, not as bytes of the protocol, which would take as long
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import fakeredis
@@ -15,6 +15,7 @@ import redis
 from fakeredis import FakeServer
 
 from tests.crash.process import Process
+from tests.crash.witness import Commit, Witness
 from worker.stream.script import Script
 
 #: Requests at which a process can be interrupted; the others only set up what is there already.
@@ -33,7 +34,8 @@ class Wire:
         self.server = FakeServer()
         self.client: Any = fakeredis.FakeRedis(server=self.server, protocol=2)
         self.tell = tell
-        self.late: list[tuple[str, list[tuple[Any, ...]]]] = []  # of each dropped connection: process, requests
+        self.late: list[tuple[Process, list[tuple[Any, ...]]]] = []  # of each dropped connection: process, requests
+        self.witness: Witness | None = None  # hears what is done, where the server may forget
         self.generation = 0  # of the server's process
         self._snapshot: Any = None
 
@@ -49,25 +51,27 @@ class Wire:
         """Let the next request of one of the dropped connections arrive."""
         if not self.late:
             return
-        name, requests = self.late[number % len(self.late)]
+        process, requests = self.late[number % len(self.late)]
         request = requests.pop(0)
-        self.tell("late from", name, Words(request))
+        self.tell("late from", process.name, Words(request))
         self.late = [each for each in self.late if each[1]]
         raw = self.plain()
         raw.send_command(*request)
         try:
-            raw.read_response()
+            self.hears(process, request, raw.read_response())
         except redis.RedisError as error:
             self.tell("  answered", error)
         raw.disconnect()
 
+    def hears(self, process: Process, request: tuple[Any, ...], reply: object) -> list[Commit]:
+        """Tell the witness what was done; returns the commits of which the reply tells."""
+        return self.witness.hears(process, request, reply) if self.witness else []
+
     def save(self) -> None:
         """Keep what the server holds now."""
         self._snapshot = copy.deepcopy(self.server.dbs[0]._dict)
-
-    def forget_snapshot(self) -> None:
-        """Let the server hold on to everything up to now."""
-        self._snapshot = None
+        if self.witness:
+            self.witness.saved()
 
     def lose_tail(self) -> bool:
         """Restart the server as it was when it was saved; every connection breaks."""
@@ -78,6 +82,8 @@ class Wire:
         stored = self.server.dbs[0]
         stored._dict.clear()
         stored._dict.update(copy.deepcopy(self._snapshot))
+        if self.witness:
+            self.witness.forgot()
         return True
 
 
@@ -86,6 +92,7 @@ class Reply(NamedTuple):
 
     arrives: bool = True
     waits: bool = False  # the server would wait with it while there is nothing to read
+    tells_of: Sequence[Commit] = ()
 
 
 class SimulatedConnection(fakeredis.FakeRedisConnection):
@@ -111,14 +118,15 @@ class SimulatedConnection(fakeredis.FakeRedisConnection):
             return
         if fault == "late" and self._late is None:
             self._late = []
-            self._wire.late.append((self._process.name, self._late))
+            self._wire.late.append((self._process, self._late))
         if self._late is not None:
             self._late.append(request)
             self._replies.append(Reply(arrives=False))
         else:
             socket: Any = self._sock
             socket._process_command([_encoded(part) for part in request])
-            self._replies.append(Reply(arrives=fault is None, waits="BLOCK" in args))
+            commits = self._wire.hears(self._process, request, socket.responses.queue[-1])
+            self._replies.append(Reply(arrives=fault is None, waits="BLOCK" in args, tells_of=commits))
         if counts:
             self._process.tick(Words(request, "reply of "))
 
@@ -128,6 +136,8 @@ class SimulatedConnection(fakeredis.FakeRedisConnection):
             self.disconnect()
             raise redis.ConnectionError("reply lost")
         response = super().read_response(*args, **kwargs)
+        if self._wire.witness:
+            self._wire.witness.learns(self._process, reply.tells_of)
         if reply.waits and not response:
             self._process.wait(NOTHING_TO_READ)
         return response
