@@ -93,7 +93,31 @@ const BREAKAGES = [
     'disk',
   ],
   [
-    'a gap is not filled from the ring',
+    'batches of a dead process are regrouped under the number of the first (trap 25)',
+    'lib/lane.js',
+    'await courier.deliverAll([...of.keys()], done, backlog)',
+    `{
+        const all = [...of.keys()]
+        const regrouped = (type) => {
+          const parts = all.flatMap((batch) => batch.parts.filter((part) => part.type === type))
+          const json = Buffer.from('[' + parts.map((part) => part.json.toString().slice(1, -1)).join() + ']')
+          return parts.length ? [{ type, count: parts.reduce((sum, { count }) => sum + count, 0), json }] : []
+        }
+        const { Batch } = require('./batch')
+        const one = new Batch(all[0].producer, all[0].seq, ['delivered', 'deferred', 'bounce'].flatMap(regrouped))
+        await courier.deliverAll([one], () => all.forEach(done), backlog)
+      }`,
+    'claims',
+  ],
+  [
+    'a producer that the server has forgotten is refused for ever (trap 28)',
+    'lib/courier.js',
+    'let excuse = givenUp',
+    'let excuse = this.#ring ? givenUp : undefined',
+    'claims',
+  ],
+  [
+    'a gap is not filled from the ring (trap 26)',
     'lib/courier.js',
     '[...missing, batch], givenUp',
     '[batch], givenUp',

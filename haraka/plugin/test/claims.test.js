@@ -202,7 +202,24 @@ describe('batches of a dead process', () => {
     assert.deepEqual(await inStreams(), expected(30))
   })
 
-  test('are brought although the server does not know the producer any more', async () => {
+  test('of which only the first had arrived are brought under the number that each has (trap 25)', async () => {
+    const forked = await child()
+    await add(forked, 1)
+    await until(async () => (await inStreams()).length === 1)
+    proxy.mode = 'swallow'
+    await add(forked, 5)
+    await until(async () => (await inStreams()).length === 6)
+    proxy.mode = 'refuse'
+    proxy.reset()
+    await add(forked, 5)
+    await kill(forked)
+    proxy.mode = 'pass'
+    successor()
+    await drained()
+    assert.deepEqual(await inStreams(), expected(11))
+  })
+
+  test('are brought although the server does not know the producer any more (trap 28)', async () => {
     proxy.mode = 'pass'
     const forked = await child()
     await add(forked, 5)

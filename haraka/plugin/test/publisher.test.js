@@ -281,7 +281,7 @@ describe('the publisher', () => {
     assert.equal(haraka.accounting.counters.spooled, 0)
   })
 
-  test('sends again what the server lost after it had acknowledged it', async () => {
+  test('sends again what the server lost after it had acknowledged it (trap 26)', async () => {
     const haraka = await connected()
     for (let i = 0; i < 5; i++) await haraka.add(10)
     await valkey.with((command) => command('FLUSHALL'))
