@@ -15,6 +15,7 @@ from worker.catalogue import expired
 from worker.errors import Locked
 from worker.janitor import Done
 from worker.janitor.lock import janitor_lock
+from worker.janitor.store import ObjectStore
 from worker.manifest import manifest_path
 
 
@@ -242,6 +243,30 @@ def test_a_directory_has_one_janitor_at_a_time(lab: Lab) -> None:
         lab.janitor(compress="zstd").run()
     lab.janitor(compress="zstd").tick()
     assert list(lab.standing()) == ["delivered/archive/d.1.zst"]
+
+
+def test_trap_29_a_second_janitor_keeps_off_while_the_first_one_uploads_what_it_compressed(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.seal(lab.delivered.archive, "d.1")
+    asked: dict[str, Any] = {"compress": "zstd", "archive_url": (tmp_path / "store").as_uri(), "keep_bytes": 1}
+    refused: list[Locked] = []
+
+    class Store(ObjectStore):
+        """A store at whose first upload a second janitor comes."""
+
+        def put(self, key: str, source: Path | bytes) -> None:
+            with pytest.raises(Locked) as busy:
+                lab.janitor(**asked).run()
+            refused.append(busy.value)
+            super().put(key, source)
+
+    first = lab.janitor(open_store=Store, **asked)
+    done = first.run()
+    assert refused
+    assert (done.compressed, done.uploaded, done.expired) == (1, 1, 1)
+    assert not first.troubles
+    assert lab.standing() == {}
 
 
 def test_a_directory_whose_volume_is_gone_gets_nothing(lab: Lab) -> None:

@@ -83,7 +83,7 @@ def test_a_commit_whose_reply_was_lost_by_a_death_is_not_written_again(
     assert tails(lab) == []
 
 
-def test_trap_6_and_8_a_commit_whose_reply_was_lost_is_neither_sent_again_nor_cut_away(lab: Lab) -> None:
+def test_trap_6_a_commit_whose_reply_was_lost_is_neither_sent_again_nor_cut_away(lab: Lab) -> None:
     lab.publisher.publish_some(30)
     worker = lab.worker()
     worker.step()

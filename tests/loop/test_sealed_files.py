@@ -14,7 +14,7 @@ from tests.loop.conftest import Lab
 from tests.loop.test_crashes_and_lost_replies import Killed, fail_once
 from tests.loop.test_disk import failing
 from tests.support.files import check_manifest, sealed_files
-from tests.support.workers import drain, settings
+from tests.support.workers import changed, drain, settings
 from worker import archive, records
 from worker.errors import DiskTrouble
 from worker.identity import known_id
@@ -196,3 +196,18 @@ def test_the_name_of_a_manifest_is_made_durable_where_that_failed_at_first(
     lab.stop(worker)
     assert left == []
     check_manifest(file)
+
+
+def test_a_file_that_was_just_sealed_is_not_seized_while_the_record_names_it(lab: Lab) -> None:
+    lab.configure("rotation", archiving=False)
+    worker = lab.worker()
+    other = lab.worker(changed(lab.settings, "worker", name="worker-2"))
+    owner = lab.client.hget(lab.keys.owners, "worker-1")
+    lab.publisher.publish_some(3)
+    worker.rotate()
+    worker.step()
+    assert len(sealed_files(lab.path, "delivered")) == 1
+    lab.clock.now += 60
+    for looking in (other, worker):
+        looking.step()
+        assert lab.client.hget(lab.keys.owners, "worker-1") == owner

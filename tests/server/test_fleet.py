@@ -198,6 +198,31 @@ def test_trap_13_a_consumer_with_files_or_pending_entries_is_not_retired(fleet: 
     link.close()
 
 
+def test_trap_13_a_consumer_whose_rotated_file_is_not_sealed_is_not_retired(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = fleet.worker("dead"), fleet.worker("other")
+    fleet.publisher.publish_some(3)
+    drain(dead, 3)
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "seal", die)
+        dead.stop()
+        with pytest.raises(Killed):
+            dead.run()  # its record names no open file any more, but three that are not sealed
+    fleet.lapse(dead)
+    link = Link(connector(settings(fleet.path).stream, fleet.url))
+    link.open()
+    assert "not sealed" in retire_on(link, KEYS, "dead")
+    other.step()  # seals them
+    assert retire_on(link, KEYS, "dead") == RETIRED
+    link.close()
+    fleet.check()
+
+
 def test_trap_20_a_live_holder_of_the_name_in_another_directory_is_waited_for(fleet: Fleet) -> None:
     first = fleet.worker("worker-1")
     second = make_worker(settings(fleet.path.parent / "elsewhere", name="worker-1"), None, fleet.clock, url=fleet.url)

@@ -81,7 +81,7 @@ def test_a_commit_that_ran_before_changes_nothing(client: Any, make_stream: Make
     assert client.hget(KEYS.ledger, "delivered:rows") == b"1"
 
 
-def test_trap_2_and_33_a_commit_under_an_older_epoch_is_fenced(client: Any, make_stream: MakeStream) -> None:
+def test_trap_2_a_commit_under_an_older_epoch_is_fenced(client: Any, make_stream: MakeStream) -> None:
     old, new = make_stream(), make_stream()
     first = old.register("dir", renew=False).epoch
     second = new.register("dir", renew=False).epoch
@@ -171,9 +171,13 @@ def test_setting_up_twice_changes_nothing(client: Any, make_stream: MakeStream) 
     before = {key: client.dump(key) for key in client.keys("*")}
     make_stream()
     assert {key: client.dump(key) for key in client.keys("*")} == before
+
+
+def test_trap_32_every_key_that_scripts_name_exists_from_the_start(client: Any, make_stream: MakeStream) -> None:
+    make_stream()
     names = {KEYS.dead, KEYS.producers, KEYS.epoch, KEYS.owners, KEYS.records, KEYS.ledger, KEYS.wanted, KEYS.watch}
     names.add(KEYS.settled)
-    assert {key.decode() for key in before} == names | set(KEYS.streams.values())
+    assert {key.decode() for key in client.keys("*")} == names | set(KEYS.streams.values())
 
 
 def test_an_evicting_server_is_refused(client: Any, make_stream: MakeStream) -> None:

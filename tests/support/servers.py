@@ -1,6 +1,7 @@
 """Real servers and real worker processes: started here, stopped here, waited for by condition."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,15 @@ PATIENCE_SECONDS = 90.0
 
 #: A server to test on instead of the wheel's, such as Debian's redis-server.
 _OTHER = os.environ.get("VALKEY_SERVER")
+
+
+def _copy_appended(source: Path, target: Path) -> None:
+    """Put the append-only files of one directory in the place of those of another."""
+    target.mkdir(exist_ok=True)
+    for old in target.glob("appendonly*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for new in source.glob("appendonly*"):
+        shutil.copytree(new, target / new.name) if new.is_dir() else shutil.copy(new, target)
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -60,6 +70,18 @@ class RealValkey:
         """SIGKILL it; its data stays as it is on disk."""
         os.kill(self.pid, signal.SIGKILL)
         self._server.stop()
+
+    def copy(self) -> Path:
+        """Return a copy of all that it has on disk now; to be taken while nobody writes."""
+        place = self.settings.directory.with_name(f"{self.settings.directory.name}-copy")
+        _copy_appended(self.settings.directory, place)
+        return place
+
+    def roll_back(self, copy: Path) -> None:
+        """Restart it on an older copy, as a failover to a replica that lagged does: what came after it is forgotten."""
+        self.kill()
+        _copy_appended(copy, self.settings.directory)
+        self.start()
 
     def __enter__(self) -> Self:
         self.start()
