@@ -1,42 +1,17 @@
 """Deliberate breakages: one per rule of the protocol, each with what must turn red (`python -m tests.crash --breakages`).
 
 Each replaces text of the real code. The number is that of the interleaving which the rule prevents; where one rule is
-the belt and another the braces, both are taken out. Rules 4, 25, 26 and 28 of publishing are the plugin's:
-`haraka/plugin/test/breakages.js`. Rule 29, one janitor for a directory, is tested where the janitor is.
+the belt and another the braces, both are taken out. Rules 25, 26 and 28 are the plugin's:
+`haraka/plugin/test/breakages.js`. docs/traps.md says which test shows which trap.
 """
 
-from typing import NamedTuple
-
-
-class Edit(NamedTuple):
-    """Text of a file that has to stand there once, and what stands there instead."""
-
-    file: str
-    old: str
-    new: str
-
-
-class Search(NamedTuple):
-    """Histories of the simulation, of which at least one must fail."""
-
-    seed: int
-    histories: int
-    forgetful: bool = False
-
-
-class Breakage(NamedTuple):
-    """A rule taken out of the code."""
-
-    rule: str
-    what: str
-    edits: tuple[Edit, ...]
-    noticed_by: Search | str  # or a test by its node id
-    is_fast: bool = False  # noticed within few seconds: part of the normal tests
-
+from tests.crash.breakage import Breakage, Edit, Search
+from tests.crash.breakages_of_scripts import BREAKAGES_OF_SCRIPTS
 
 _LOOP, _READER, _FILES, _FILE = "worker/loop.py", "worker/reader.py", "worker/files.py", "worker/accounting_file.py"
 _COMMIT, _STREAM = "worker/stream/scripts/commit.lua", "worker/stream/stream.py"
 _TAKE_OVER, _RETIRE = "worker/stream/scripts/take_over.lua", "worker/stream/scripts/retire.lua"
+_REGISTER, _SEIZE = "worker/stream/scripts/register.lua", "worker/stream/scripts/seize.lua"
 _DIRECTORY, _SCAN = "worker/directory.py", "worker/scan.py"
 _SCRIPTS, _GUARDS, _FLEET, _SIMULATED = (
     "tests/server/test_scripts.py",
@@ -47,10 +22,28 @@ _SCRIPTS, _GUARDS, _FLEET, _SIMULATED = (
 _GROUP = "tests/server/test_group_lost.py"
 _LOST, _SEALED = "tests/loop/test_crashes_and_lost_replies.py", "tests/loop/test_sealed_files.py"
 _SWAPPED = "tests/loop/test_swapped_files.py"
+_TRAPS, _ROLLBACK, _REPLICAS = (
+    "tests/crash/test_traps.py",
+    "tests/server/test_rollback.py",
+    "tests/server/test_replicas.py",
+)
 
 BREAKAGES = (
     Breakage(
-        "1", "own pending entries are read while a batch is in hand",
+        "1", "what the dead left is claimed while own entries are uncommitted",
+        (
+            Edit(
+                _READER, "        if batch.pending or self._is_time_to_look():\n            return False\n",
+                "        if self._is_time_to_look():\n"
+                "            self._look_at = self._monotonic() + self._look_every_seconds\n"
+                "            self._take_from_the_dead()\n"
+                "            self._stream._request(self._size.entries, (), ['0'] * 3)\n            return True\n",
+            ),
+        ),
+        (f"{_TRAPS}::test_trap_1_what_the_dead_left_is_claimed_only_after_the_own_entries_are_committed", Search(1, 200)),
+    ),
+    Breakage(
+        "21", "own pending entries are read while a batch is in hand",
         (
             Edit(
                 _LOOP, "        batch = self._in_hand or self._reader.next_batch(wait=not wakes)\n",
@@ -67,6 +60,16 @@ BREAKAGES = (
         Search(1, 60),
     ),
     Breakage(
+        "2", "the entries of a consumer whose lease lives are taken over",
+        (Edit(_TAKE_OVER, "if redis.call('EXISTS', lease) == 1 then", "if false then"),),
+        f"{_TRAPS}::test_trap_2_a_consumer_that_renews_its_lease_before_the_take_over_is_not_fenced",
+    ),
+    Breakage(
+        "2", "a file is seized without a new epoch for its consumer",
+        (Edit(_SEIZE, "    redis.call('HSET', owners, consumer,", "    local _ = ("),),
+        f"{_TRAPS}::test_trap_2_a_commit_that_was_on_its_way_when_its_file_was_seized_is_refused",
+    ),
+    Breakage(
         "2", "commits are not fenced",
         (Edit(_COMMIT, "~= epoch .. ' ' .. directory then", "== '' then"),),
         Search(1, 60),
@@ -74,7 +77,7 @@ BREAKAGES = (
     Breakage(
         "3", "entries are acknowledged before their rows are durable",
         (Edit(_FILES, "            self.open[event_type].sync()\n", ""),),
-        Search(1, 60),
+        (f"{_TRAPS}::test_trap_3_rows_are_durable_before_their_entries_are_acknowledged", Search(1, 60)),
         is_fast=True,
     ),
     Breakage(
@@ -91,10 +94,10 @@ BREAKAGES = (
                 '            case b"OK":\n                self._link.call("HSET", *self._apart)\n                return\n',
             ),
         ),
-        Search(1, 60),
+        (f"{_TRAPS}::test_trap_4_the_record_counts_a_row_as_soon_as_its_entry_is_acknowledged", Search(1, 60)),
     ),
     Breakage(
-        "5, 13", "rows are appended before a record names their file",
+        "5", "rows are appended before a record names their file",
         (
             Edit(
                 _LOOP, "        self._commit_and_seal(record.next(files={**record.files, **new}, closing=old))\n",
@@ -103,7 +106,10 @@ BREAKAGES = (
                 "            self._acknowledged(named)\n        else:\n            self._commit_and_seal(named)\n",
             ),
         ),
-        Search(1, 60),
+        (
+            f"{_TRAPS}::test_trap_5_a_record_names_a_file_before_its_first_row_and_a_scan_finds_no_other_with_rows",
+            Search(1, 60),
+        ),
     ),
     Breakage(
         "6", "a copy of a commit that ran is done again",
@@ -126,7 +132,7 @@ BREAKAGES = (
                 "        plan = recovery.plan(self._record, registration.record)\n",
             ),
         ),
-        Search(1, 200),
+        (f"{_TRAPS}::test_trap_7_a_commit_is_not_sent_again_under_the_epoch_of_a_new_registration", Search(1, 200)),
     ),
     Breakage(
         "8", "files are cut to a length from memory",
@@ -136,12 +142,46 @@ BREAKAGES = (
                 "return Plan(mine, restore=False, lost_commits=0)\n    return",
             ),
         ),
-        Search(1, 60),
+        (
+            f"{_TRAPS}::test_trap_8_a_row_whose_commit_ran_unheard_stays_when_another_took_over_what_was_read_ahead",
+            Search(1, 60),
+        ),
+    ),
+    Breakage(
+        "8", "the record is read before the registration",
+        (
+            Edit(
+                _LOOP, "        registration = self._stream.register(self._directory.id, renew=self._record is not None)\n",
+                "        from worker import records\n        link, keys = self._stream._link, self._stream.keys\n"
+                "        early = link.call('HGET', keys.records, f'{self._directory.consumer} {self._directory.id}')\n"
+                "        registration = self._stream.register(self._directory.id, renew=self._record is not None)\n"
+                "        registration = registration._replace(record=records.decode(early))\n",
+            ),
+        ),
+        f"{_TRAPS}::test_trap_8_a_commit_that_runs_late_just_before_the_registration_counts",
+    ),
+    Breakage(
+        "9", "a commit is accepted though the server has forgotten the one before it",
+        (Edit(_COMMIT, "if restore ~= '1' and stored_batch < batch - 1 then", "if false then"),),
+        f"{_SCRIPTS}::test_a_server_that_lost_commits_answers_behind_until_the_record_is_put_back",
+    ),
+    Breakage(
+        "9", "a commit that was refused because the server is behind counts as done",
+        (Edit(_STREAM, '            case b"OK":\n', '            case b"OK" | b"BEHIND":\n'),),
+        f"{_LOST}::test_trap_9_a_server_that_lost_its_tail_gets_the_record_back_and_no_row_is_cut",
+    ),
+    Breakage(
+        "9", "what is cut off is not kept aside",
+        (Edit(_FILES, '            kept = salvage.keep_tail(self._directory.path, file)\n            event(_log, "file.cut"', '            kept = None\n            event(_log, "file.cut"'),),
+        Search(50, 300, "forgetful"),
     ),
     Breakage(
         "9", "files are cut to an older record of a server that lost its tail",
         (Edit("worker/recovery.py", "    if (theirs or _NONE).batch >= mine.batch:", "    if theirs is not None:"),),
-        f"{_LOST}::test_trap_9_a_server_that_lost_its_tail_gets_the_record_back_and_no_row_is_cut",
+        (
+            f"{_ROLLBACK}::test_trap_9_rows_that_were_acknowledged_stay_where_the_server_forgot_them_and_lost_the_reply_to_the_last_commit",
+            Search(50, 300, "forgetful"),
+        ),
     ),
     Breakage(
         "10", "the scan reads the record of a file before it has the lock",
@@ -184,7 +224,7 @@ BREAKAGES = (
                 _FILE, "        if orphan is not None and not orphan.is_still_there():", "        if False:",
             ),
         ),
-        Search(1, 400),
+        f"{_TRAPS}::test_trap_11_an_orphan_that_its_owner_sealed_before_it_was_locked_is_left_alone",
     ),
     Breakage(
         "12", "two processes can have one name in one directory",
@@ -194,7 +234,7 @@ BREAKAGES = (
                 "                fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
             ),
         ),
-        Search(1, 60),
+        (f"{_TRAPS}::test_trap_12_a_second_process_of_the_name_in_the_directory_ends_before_it_registers", Search(1, 60)),
     ),
     Breakage(
         "13", "a consumer whose record names a file is retired",
@@ -207,15 +247,41 @@ BREAKAGES = (
         f"{_FLEET}::test_trap_13_a_consumer_with_files_or_pending_entries_is_not_retired",
     ),
     Breakage(
+        "13", "a consumer whose rotated file is not sealed is retired",
+        (Edit(_RETIRE, "      return 'FILE ' .. closing['file']['name']\n", ""),),
+        f"{_FLEET}::test_trap_13_a_consumer_whose_rotated_file_is_not_sealed_is_not_retired",
+    ),
+    Breakage(
+        "14", "the last epoch is forgotten with a retired consumer, and its clock is not looked at",
+        (
+            Edit(_RETIRE, "redis.call('HDEL', owners, consumer)\n", "redis.call('HDEL', owners, consumer)\nredis.call('SET', (string.gsub(owners, 'owners$', 'epoch')), 0)\n"),
+            Edit(_REGISTER, "math.max(last + 1, clock)", "last + 1"),
+        ),
+        f"{_ROLLBACK}::test_trap_14_a_commit_from_before_the_consumer_was_retired_is_refused",
+    ),
+    Breakage(
         "14, 33", "an epoch that the server forgot is given out again",
-        (Edit("worker/stream/scripts/register.lua", "math.max(last + 1, clock)", "last + 1"),),
-        f"{_SCRIPTS}::test_trap_14_an_epoch_is_never_given_out_again_even_when_the_server_forgot_it",
+        (Edit(_REGISTER, "math.max(last + 1, clock)", "last + 1"),),
+        (
+            f"{_SCRIPTS}::test_trap_14_an_epoch_is_never_given_out_again_even_when_the_server_forgot_it",
+            f"{_ROLLBACK}::test_trap_33_a_server_that_forgot_an_epoch_gives_out_another_one_and_refuses_a_late_commit_of_the_old_one",
+        ),
+    ),
+    Breakage(
+        "33", "an epoch that the server forgot is given out again by a take-over",
+        (Edit(_TAKE_OVER, "math.max(last + 1, tonumber(now[1]) * 1000000 + tonumber(now[2]))", "last + 1"),),
+        f"{_ROLLBACK}::test_trap_33_whoever_fences_another_gives_out_no_epoch_again_that_the_server_forgot[take_over]",
+    ),
+    Breakage(
+        "33", "an epoch that the server forgot is given out again by a seizure",
+        (Edit(_SEIZE, "math.max(last + 1, tonumber(now[1]) * 1000000 + tonumber(now[2]))", "last + 1"),),
+        f"{_ROLLBACK}::test_trap_33_whoever_fences_another_gives_out_no_epoch_again_that_the_server_forgot[seize]",
     ),
     Breakage(
         "15", "a consumer's records in two directories are one",
         (
             Edit(_COMMIT, "local field = consumer .. ' ' .. directory", "local field = consumer"),
-            Edit("worker/stream/scripts/register.lua", "KEYS[3], consumer .. ' ' .. directory)", "KEYS[3], consumer)"),
+            Edit(_REGISTER, "KEYS[3], consumer .. ' ' .. directory)", "KEYS[3], consumer)"),
         ),
         f"{_SCRIPTS}::test_trap_15_records_are_kept_by_directory",
     ),
@@ -246,7 +312,12 @@ BREAKAGES = (
             Edit("worker/archive.py", "    file.sync()\n", ""),
             Edit("worker/archive.py", "    os.fsync(file.descriptor)\n", ""),
         ),
-        Search(1, 400),
+        f"{_TRAPS}::test_trap_17_a_tail_that_was_cut_by_one_who_died_does_not_come_back_in_a_sealed_file",
+    ),
+    Breakage(
+        "17", "a file is sealed without making its cut durable first",
+        (Edit("worker/archive.py", "    file.sync()\n", ""),),
+        f"{_TRAPS}::test_trap_17_a_tail_that_was_cut_by_one_who_died_does_not_come_back_in_a_sealed_file",
     ),
     Breakage(
         "18", "a rotated file is in no record until it is sealed",
@@ -260,11 +331,11 @@ BREAKAGES = (
             Edit(_READER, "        batch = self._own_pending()\n        if batch is None and", "        batch = self._own_pending() if not self._look_at else None\n        if batch is None and"),
             Edit(_READER, "            self._take_from_the_dead()\n            batch = self._own_pending()\n", "            self._take_from_the_dead()\n"),
         ),
-        Search(1, 60),
+        (f"{_TRAPS}::test_trap_19_entries_that_a_late_request_brings_are_found_by_the_one_that_goes_on", Search(1, 60)),
     ),
     Breakage(
         "20", "a worker whose name was taken takes it back",
-        (Edit("worker/stream/scripts/register.lua", "holder ~= directory then", "false then"),),
+        (Edit(_REGISTER, "holder ~= directory then", "false then"),),
         f"{_LOST}::test_trap_20_a_worker_whose_name_was_taken_in_another_directory_ends_and_touches_no_file",
     ),
     Breakage(
@@ -280,7 +351,7 @@ BREAKAGES = (
     Breakage(
         "21", "the batch ahead is read from the own pending entries",
         (Edit(_READER, "        self._stream.request_new(self._size.entries, block=False)\n", "        self._stream._request(self._size.entries, (), ['0'] * 3)\n"),),
-        Search(1, 60),
+        (f"{_TRAPS}::test_trap_21_own_entries_are_not_read_while_a_batch_is_uncommitted", Search(1, 60)),
         is_fast=True,
     ),
     Breakage(
@@ -316,6 +387,11 @@ BREAKAGES = (
         "tests/server/test_command_line.py::test_trap_27_a_second_worker_attaches_to_the_running_server_of_the_directory",
     ),
     Breakage(
+        "29", "a directory has several janitors at a time",
+        (Edit("worker/janitor/lock.py", "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)"),),
+        "tests/janitor/test_steps.py::test_trap_29_a_second_janitor_keeps_off_while_the_first_one_uploads_what_it_compressed",
+    ),
+    Breakage(
         "30", "a timer that fires late is skipped",
         (Edit("worker/schedule.py", '"misfire_grace_time": None', '"misfire_grace_time": 1'),),
         "tests/loop/test_timers.py::test_trap_30_a_job_that_is_late_by_an_hour_is_done_all_the_same",
@@ -343,12 +419,15 @@ BREAKAGES = (
     Breakage(
         "32", "a key that scripts name does not exist from the start",
         (Edit("worker/stream/setup.py", "keys.owners, keys.records, keys.watch)", "keys.owners, keys.watch)"),),
-        f"{_SCRIPTS}::test_setting_up_twice_changes_nothing",
+        f"{_SCRIPTS}::test_trap_32_every_key_that_scripts_name_exists_from_the_start",
     ),
     Breakage(
         "34", "what a forgetful server delivers again is written again",
         (Edit(_READER, "        self._known = self._written.recall()\n", "        pass\n"),),
-        f"{_FLEET}::test_trap_34_entries_that_a_forgetful_server_delivers_again_yield_no_second_row",
+        (
+            f"{_FLEET}::test_trap_34_entries_that_a_forgetful_server_delivers_again_yield_no_second_row",
+            Search(50, 300, "forgetful"),
+        ),
     ),
     Breakage(
         "34", "less than a batch is remembered",
@@ -385,6 +464,21 @@ BREAKAGES = (
         "step 10", "a sealed file is cut where the server forgot its rows",
         (Edit(_FILES, "        if size > committed and is_sealed:\n", "        if False:\n"),),
         f"{_SEALED}::test_a_sealed_file_stays_whole_where_the_server_forgot_its_rows",
+    ),
+    Breakage(
+        "step 10", "a commit counts that too few replicas have",
+        (Edit(_STREAM, "            self._require_replicas(self._link.receive())\n", "            self._link.receive()\n"),),
+        f"{_REPLICAS}::test_a_commit_that_too_few_replicas_have_does_not_count_as_acknowledged",
+    ),
+    Breakage(
+        "step 10", "a record is adopted that too few replicas have",
+        (Edit(_STREAM, '            self._require_replicas(self._link.call("WAIT", wanted, self._settings.wait_ms))\n', "            pass\n"),),
+        f"{_REPLICAS}::test_a_record_that_too_few_replicas_have_is_not_adopted",
+    ),
+    Breakage(
+        "step 14", "the lock of a sealed file is given up while the record still names the file",
+        (Edit(_FILES, "            self._sealed[closing.file.name] = file\n", "            file.close()\n"),),
+        f"{_SEALED}::test_a_file_that_was_just_sealed_is_not_seized_while_the_record_names_it",
     ),
     Breakage(
         "step 5", "a file is not cut to its committed length",
@@ -427,4 +521,5 @@ BREAKAGES = (
         ),
         f"{_SWAPPED}::test_a_quiet_file_that_was_replaced_is_kept_aside_when_it_ends_and_the_other_one_stays",
     ),
+    *BREAKAGES_OF_SCRIPTS,
 )  # fmt: skip

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.breakages import BREAKAGES, Breakage
+from tests.crash.breakage import Breakage
+from tests.crash.breakages import BREAKAGES
 from tests.crash.breaking import outcome_of
 
 
