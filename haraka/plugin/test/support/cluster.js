@@ -51,8 +51,13 @@ class Cluster {
   async where(key) {
     const [node] = this.nodes
     const slot = Number(await node.with((command) => command('CLUSTER', 'KEYSLOT', key)))
-    const range = (await slots(node)).find(([from, to]) => Number(from) <= slot && slot <= Number(to))
-    return { slot, owner: this.nodes.find(({ port }) => port === Number(range[2][1])) }
+    return { slot, owner: await this.ownerOf(slot) }
+  }
+
+  async ownerOf(slot) {
+    const ranges = await slots(this.nodes[0])
+    const range = ranges.find(([from, to]) => Number(from) <= slot && slot <= Number(to))
+    return this.nodes.find(({ port }) => port === Number(range[2][1]))
   }
 
   async stop() {

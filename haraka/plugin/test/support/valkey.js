@@ -77,11 +77,12 @@ class Valkey {
     return this.#process.pid
   }
 
-  async run() {
+  /** until: what it says when it is as far as that. */
+  async run(until = /Ready to accept connections|Sentinel ID is/) {
     this.#process = spawn(this.exec, this.#args, { stdio: ['ignore', 'pipe', 'inherit'] })
     running.add(this.#process)
     for await (const chunk of this.#process.stdout.iterator({ destroyOnReturn: false })) {
-      if (/Ready to accept connections|Sentinel ID is/.test(chunk)) break
+      if (until.test(chunk)) break
     }
     this.#process.stdout.resume()
     if (this.#process.exitCode !== null) throw new Error('the server did not start')
