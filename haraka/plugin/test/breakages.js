@@ -24,9 +24,16 @@ const BREAKAGES = [
   [
     'keys are not checked first',
     'lib/publish.lua',
-    'check_arguments() or check_keys()',
-    'check_arguments()',
+    'check_arguments() or check_keys() or',
+    'check_arguments() or',
     'publish_script',
+  ],
+  [
+    'rights are not checked first',
+    'lib/publish.lua',
+    'check_keys() or check_rights()',
+    'check_keys()',
+    'refusals',
   ],
   [
     'counters are not checked first',

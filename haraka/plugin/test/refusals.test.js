@@ -87,6 +87,15 @@ describe('a server', () => {
     await client.sendCommand(['CONFIG', 'SET', 'requirepass', ''])
     await allThere(valkey)
   })
+
+  test('that takes a right away at run time (NOPERM) has the events once it gives it back', async () => {
+    await client.sendCommand(['ACL', 'SETUSER', 'haraka', 'on', '>secret', '~*', '+@all'])
+    await publisher({ port: valkey.port, username: 'haraka', password: 'secret' })
+    await client.sendCommand(['ACL', 'SETUSER', 'haraka', '-xadd'])
+    await refused(client, 'NOPERM')
+    await client.sendCommand(['ACL', 'SETUSER', 'haraka', '+xadd'])
+    await allThere(valkey)
+  })
 })
 
 test('a server that still reads its data after a restart (LOADING) has the events once it has read it', async () => {
