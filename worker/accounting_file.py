@@ -50,14 +50,14 @@ def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
     # Not the process id: containers that share a volume can have the same.
     temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.tmp")
     try:
-        _write_new(temporary, content, mode)
+        write_new(temporary, content, mode)
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def _write_new(path: Path, content: bytes, mode: int) -> None:
+def write_new(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file that is not there yet, durable but for its name; nothing is left where that fails."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:

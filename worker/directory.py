@@ -14,7 +14,7 @@ from pathlib import Path
 
 from schemas.events import TYPES
 from worker import book
-from worker.accounting_file import AccountingFile, make_directory, sync_directory
+from worker.accounting_file import AccountingFile, make_directory, sync_directory, write_new
 from worker.errors import DiskTrouble, Locked
 from worker.identity import identify, known_id, require_partition
 from worker.inventory import Place, places
@@ -111,6 +111,17 @@ class Location:
         finally:
             os.close(lock)
 
+    def prove_writable(self, consumer: str, size: int) -> None:
+        """Write a file of some bytes, make it durable, and unlink it. Raises DiskTrouble."""
+        probe = self.path / f".{consumer}.probe"
+        try:
+            probe.unlink(missing_ok=True)
+            write_new(probe, os.urandom(size))  # zeros may take no room
+            probe.unlink()
+            sync_directory(self.path)
+        except OSError as error:
+            raise DiskTrouble(f"{self.path}: nothing can be written: {error.strerror}") from error
+
     def given_out(self) -> tuple[str, ...]:
         """Return the names of files that this directory made and that were not finished when it last looked."""
         try:
@@ -192,7 +203,7 @@ class Directory:
             raise DiskTrouble(f"{error.filename}: {error.strerror}") from error
 
     def check(self) -> None:
-        """Raise DiskTrouble where this is not the directory any more, or has too little room.
+        """Raise DiskTrouble where this is not the directory any more, is read-only, or has too little room.
 
         A volume that is not mounted leaves an empty directory behind: nothing may be made in it.
         """
@@ -205,11 +216,18 @@ class Directory:
             room = os.statvfs(self.path)
         except (OSError, UnicodeDecodeError) as error:
             raise DiskTrouble(f"{self.path}: {error}: is its volume mounted?") from error
+        if room.f_flag & os.ST_RDONLY:
+            raise DiskTrouble(f"{self.path}: mounted read-only")
         free_bytes = room.f_bavail * room.f_frsize
         if free_bytes < self._min_free_bytes:
             expected = self._min_free_bytes // 1_000_000
             message = f"{self.path}: {free_bytes // 1_000_000} MB free, expected at least {expected}"
             raise DiskTrouble(message)
+
+    def prove_writable(self, size: int) -> None:
+        """Prove, in each location, that so many bytes can be made durable. Raises DiskTrouble."""
+        for location in self.locations.values():
+            location.prove_writable(self.consumer, size)
 
     def release(self) -> None:
         """Give the consumer's lock up."""

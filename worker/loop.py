@@ -67,6 +67,8 @@ class Worker:
         self._record: Record | None = None  # the last one acknowledged or adopted
         self._in_hand: Batch | None = None  # rendered, not appended
         self._check_disk_at = 0.0
+        self._batch_bytes = size.max_bytes
+        self._is_disk_doubted = False
         self._born: dict[str, float] = {}  # by file name: when it was made, or adopted from a record; monotonic
         self._started = False  # the files of an earlier process are sealed, new ones are born
         self._stopping = False
@@ -278,6 +280,7 @@ class Worker:
         """
         while True:
             if error is not None:
+                self._is_disk_doubted |= isinstance(error, DiskTrouble)
                 can_wait = self._patience.wait_out(error)
                 if self._stopping and not (can_wait and self._record):
                     event(_log, "worker.stopped_early", logging.WARNING, next="the next start finishes it")
@@ -291,7 +294,7 @@ class Worker:
 
     def _recover_once(self) -> None:
         self._in_hand = None
-        self._directory.check()
+        self._prove_disk()
         self._stream.open()
         self._check_server()
         if self._record is None and (holder := self._stream.other_directory(self._directory.id)):
@@ -312,6 +315,16 @@ class Worker:
         self._note_births()
         if not self._stopping:
             self._open_missing()
+
+    def _prove_disk(self) -> None:
+        """Make sure that a batch could be written, before anything renews the lease or takes entries.
+
+        After trouble with the disk nothing else shows that it is over: without entries there is nothing to write.
+        """
+        self._directory.check()
+        if self._is_disk_doubted:
+            self._directory.prove_writable(self._batch_bytes)
+        self._is_disk_doubted = False
 
     def _open_missing(self) -> None:
         """Have one open file per type that can be trusted; at a start new ones, whatever was left open before."""
