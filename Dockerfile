@@ -33,6 +33,7 @@ WORKDIR /var/lib/haraka-accounting
 VOLUME /var/lib/haraka-accounting
 USER accounting
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["haraka-accounting", "status", "--json"]
+# Name a worker by ACCOUNTING_NAME or in the ini, so that its check knows it.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["haraka-accounting", "status", "--check"]
 ENTRYPOINT ["haraka-accounting"]
 CMD ["work"]

@@ -18,6 +18,7 @@ from worker.assembly import build_worker, tune_collector
 from worker.commands.audit import audit_command
 from worker.commands.dead import dead_group
 from worker.commands.find import find_command
+from worker.commands.options import NAME_VARIABLE
 from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
 from worker.commands.options import redis_option as _redis
@@ -51,7 +52,7 @@ def cli(*, verbose: bool) -> None:
 @_config
 @_redis
 @click.option(
-    "--name", envvar="ACCOUNTING_NAME", show_envvar=True, metavar="CONSUMER",
+    "--name", envvar=NAME_VARIABLE, show_envvar=True, metavar="CONSUMER",
     help="Name of this consumer, the same at every start. Default: host name and slot.",
 )  # fmt: skip
 def work(config_file: Path | None, redis_url: str | None, name: str | None) -> None:

@@ -160,11 +160,13 @@ def test_a_health_check_tells_whether_a_consumer_works_and_a_stopped_one_can_be_
     worker = WorkerProcess(write_ini(tmp_path), valkey.url)
     worker.start()
 
-    def check(*arguments: str) -> int:
-        return run(*arguments, "--redis", valkey.url, cwd=tmp_path).returncode
+    def check(*arguments: str, **environ: str) -> int:
+        return run(*arguments, "--redis", valkey.url, cwd=tmp_path, **environ).returncode
 
     assert check("status", "--check", "worker-1") == 0
     assert check("status", "--check", "worker-2") == 1
+    assert check("status", "--check") == 1  # nobody works by the host's name
+    assert check("status", "--check", ACCOUNTING_NAME="worker-1") == 0
     assert check("retire", "worker-1") == 1
     assert worker.stop() == 0
     assert check("status", "--check", "worker-1") == 1

@@ -290,7 +290,7 @@ def test_the_server_does_not_start_without_a_password(stage: Stage, tmp_path: Pa
 
 
 def test_a_worker_is_healthy_while_it_has_its_lease(stage: Stage) -> None:
-    test = stage.services["worker-2"]["healthcheck"]["test"]
+    test = shlex.join(stage.services["worker-2"]["healthcheck"]["test"][1:])
     assert stage.health("worker-2", test) == 0
     assert stage.stop_one("worker-2") == 0
     assert stage.health("worker-2", test) != 0
@@ -299,11 +299,13 @@ def test_a_worker_is_healthy_while_it_has_its_lease(stage: Stage) -> None:
     assert stage.health("worker-2", test) == 0
 
 
-def test_the_images_own_health_check_asks_the_server(stage: Stage) -> None:
+def test_the_images_own_health_check_tells_whether_its_worker_works(stage: Stage) -> None:
     found = re.search(r"^HEALTHCHECK .*CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     assert found
     test = " ".join(json.loads(found[1]))
     assert stage.health("worker-1", test) == 0
+    assert stage.health("worker-1", f"ACCOUNTING_NAME=worker-3 {test}") != 0
+    assert stage.health("worker-1", f"env -u ACCOUNTING_NAME {test}") != 0  # nobody works by the host's name
     assert stage.health("worker-1", f"ACCOUNTING_REDIS_URL=redis://127.0.0.1:{free_port()} {test}") != 0
 
 

@@ -17,6 +17,8 @@ from worker.stream.link import connector
 
 _log = logging.getLogger(__name__)
 
+NAME_VARIABLE = "ACCOUNTING_NAME"
+
 config_option = click.option(
     "--config", "config_file", envvar="ACCOUNTING_CONFIG", show_envvar=True, metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),

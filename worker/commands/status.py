@@ -1,5 +1,6 @@
 """`haraka-accounting status`: streams, ledger, consumers with their open files, memory and what becomes of it."""
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.commands import text
-from worker.commands.options import config_option, json_option, load_settings, redis_option
+from worker.commands.options import NAME_VARIABLE, config_option, json_option, load_settings, redis_option
 from worker.errors import ExitCode
 from worker.forecast import Forecast, forecast
 from worker.server import BundledServer
@@ -26,15 +27,19 @@ from worker.stream.retention import Blocked
 @config_option
 @redis_option
 @json_option
-@click.option("--check", "consumer", metavar="CONSUMER", help="Print nothing; exit with 1 unless this consumer works.")
+@click.option(
+    "--check", "consumer", is_flag=False, flag_value="", metavar="[CONSUMER]",
+    help="Print nothing; exit with 1 unless this consumer works. Without a name: the one that `work` has here.",
+)  # fmt: skip
 def status_command(config_file: Path | None, redis_url: str | None, consumer: str | None, *, as_json: bool) -> None:
     """Show streams, consumers, open files and the ledger. Changes nothing."""
-    settings = load_settings(config_file, redis_url, None).settings
+    settings = load_settings(config_file, redis_url, os.environ.get(NAME_VARIABLE)).settings
     url = settings.stream.url or BundledServer(settings.server).url
     connect, partition = connector(settings.stream, url), settings.stream.partition
     found = inspect(connect, partition)
     if consumer is not None:
-        sys.exit(0 if any(each.alive for each in found.consumers if each.name == consumer) else ExitCode.FAILED)
+        name = consumer or settings.worker.name
+        sys.exit(0 if any(each.alive for each in found.consumers if each.name == name) else ExitCode.FAILED)
     memory = forecast(
         measure(connect, partition), retention_days=settings.stream.retention_days,
         limit_bytes=settings.stream.max_bytes, is_blocked=bool(found.blocked),
