@@ -422,6 +422,11 @@ BREAKAGES = (
         f"{_SCRIPTS}::test_trap_32_every_key_that_scripts_name_exists_from_the_start",
     ),
     Breakage(
+        "32", "an error that the server answers ends the worker",
+        (Edit("worker/stream/link.py", "class Refused(StreamUnavailable):", "class Refused(AccountingError):"), Edit("worker/stream/link.py", "from worker.errors import StreamUnavailable\n", "from worker.errors import AccountingError, StreamUnavailable\n")),
+        "tests/server/test_cluster.py::test_trap_32_a_node_without_slots_is_waited_for",
+    ),
+    Breakage(
         "34", "what a forgetful server delivers again is written again",
         (Edit(_READER, "        self._known = self._written.recall()\n", "        pass\n"),),
         (

@@ -20,6 +20,7 @@ class Mode(Enum):
 
     PASS = auto()
     SWALLOW = auto()  # requests arrive and are executed, replies do not come back
+    DROP = auto()  # nothing arrives on either side, and nobody is told: a connection that is half open
     RESET = auto()  # in turn: half a request arrives, or all of it, then the connection is reset
 
 
@@ -81,10 +82,12 @@ class Proxy:
         server_writer: asyncio.StreamWriter,
     ) -> None:
         async def request(data: bytes) -> None:
-            if self.mode is not Mode.RESET:
+            if self.mode in {Mode.PASS, Mode.SWALLOW}:
                 server_writer.write(data)
                 return
             self.faults += 1
+            if self.mode is Mode.DROP:
+                return
             server_writer.write(data if self.faults % 2 else data[: len(data) // 2])
             await server_writer.drain()
             _reset(writer)
@@ -92,7 +95,7 @@ class Proxy:
         async def reply(data: bytes) -> None:
             if self.mode is Mode.PASS:
                 writer.write(data)
-            elif self.mode is Mode.SWALLOW:
+            else:
                 self.faults += 1
 
         ways = [asyncio.ensure_future(_pump(reader, request)), asyncio.ensure_future(_pump(server_reader, reply))]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.bench import Bench
 from tests.server.fleet import Fleet
 from tests.support.servers import RealValkey
 
@@ -21,3 +22,10 @@ def fleet(valkey: RealValkey, tmp_path: Path) -> Iterator[Fleet]:
     yield made
     for worker in made.workers:
         worker.release()
+
+
+@pytest.fixture
+def bench(valkey: RealValkey, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(valkey, tmp_path)
+    yield made
+    made.kill()

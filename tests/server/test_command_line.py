@@ -174,6 +174,24 @@ def test_a_health_check_tells_whether_a_consumer_works_and_a_stopped_one_can_be_
     assert (retired.returncode, retired.stdout) == (0, "worker-1: retired\n")
 
 
+def test_a_worker_that_cannot_write_is_not_healthy_until_it_can(valkey: RealValkey, tmp_path: Path) -> None:
+    ini = write_ini(tmp_path, "[redis]\nsocket_timeout_seconds=1\nblock_ms=200\nlease_seconds=5\n")
+    worker = WorkerProcess(ini, valkey.url)
+    worker.start()
+
+    def is_healthy() -> bool:
+        return run("status", "--check", "worker-1", "--redis", valkey.url, cwd=tmp_path).returncode == 0
+
+    assert is_healthy()
+    identity = tmp_path / "files" / ".directory-id"
+    identity.rename(tmp_path / "aside")  # as if its volume were not mounted
+    wait_until(lambda: not is_healthy(), "its lease to run out")
+    assert worker.is_alive()
+    (tmp_path / "aside").rename(identity)
+    wait_until(is_healthy, "its recovery")
+    assert worker.stop() == 0
+
+
 def test_a_good_configuration_is_called_ok(tmp_path: Path) -> None:
     checked = run("config", "check", str(write_ini(tmp_path)), cwd=tmp_path)
     assert (checked.returncode, checked.stdout.splitlines()[-1].endswith("ok")) == (0, True)

@@ -2,69 +2,15 @@
 
 import os
 import re
+import shutil
 import signal
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.events import recipients_of
-from tests.support.files import recipients_in
-from tests.support.publisher import Publisher
-from tests.support.servers import RealValkey, WorkerProcess, wait_until
-from tests.support.workers import PARTITION
+from tests.server.bench import KEYS, Bench
+from tests.support.servers import RealValkey, wait_until
 from worker.errors import ExitCode
-from worker.stream.keys import Keys
-
-KEYS = Keys.of(PARTITION)
-
-
-class Bench:
-    """A server and a worker process whose timeouts are short."""
-
-    def __init__(self, valkey: RealValkey, tmp_path: Path) -> None:
-        self.valkey = valkey
-        self.path = tmp_path / "files"
-        ini = tmp_path / "accounting_files.ini"
-        ini.write_text(
-            f"path={self.path}\narchiving=true\n"
-            "[redis]\nsocket_timeout_seconds=1\nblock_ms=200\nlease_seconds=5\nbatch_entries=50\n"
-        )
-        self.worker = WorkerProcess(ini, valkey.url)
-        self.client: Any = valkey.client()
-        self.publisher = Publisher(self.client, PARTITION)
-
-    def publish(self) -> None:
-        self.publisher.publish_some(30, per_batch=2)
-
-    def rows(self) -> Counter[str]:
-        return recipients_in(self.path)
-
-    def written(self) -> bool:
-        """Tell whether every published event has rows."""
-        return set(self.expected()) <= set(self.rows())
-
-    def committed(self) -> bool:
-        """Tell whether nothing is pending."""
-        return not any(self.client.xpending(key, "accounting")["pending"] for key in KEYS.streams.values())
-
-    def expected(self) -> list[str]:
-        return recipients_of(event for events in self.publisher.published.values() for event in events)
-
-    def check(self) -> None:
-        """Wait until everything is written, and compare."""
-        wait_until(self.written, "every row")
-        assert self.worker.stop() == 0
-        assert self.rows() == Counter(self.expected())
-
-
-@pytest.fixture
-def bench(valkey: RealValkey, tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(valkey, tmp_path)
-    yield made
-    made.worker.kill()
 
 
 def test_a_server_that_is_killed_and_started_again_costs_no_row(bench: Bench) -> None:
@@ -131,11 +77,83 @@ def test_a_policy_that_evicts_streams_ends_the_worker_with_its_own_code(bench: B
     assert re.search(r"allkeys-lru deletes whole streams", bench.worker.log())
 
 
-def test_a_wrong_password_is_told_and_the_right_one_is_noticed(bench: Bench) -> None:
+def test_a_missing_password_is_told_and_the_end_of_that_noticed(bench: Bench) -> None:
     bench.publish()
     bench.client.config_set("requirepass", "secret")
     bench.worker.start(ready=False)
-    wait_until(lambda: "Authentication required" in bench.worker.log(), "the refusal")
+    bench.told("Authentication required")
     bench.client.execute_command("AUTH", "secret")
     bench.client.config_set("requirepass", "")
     bench.check()
+
+
+def test_a_wrong_password_is_told_and_the_right_one_is_noticed(valkey: RealValkey, tmp_path: Path) -> None:
+    bench = Bench(valkey, tmp_path, f"redis://:right@127.0.0.1:{valkey.settings.port}/0")
+    bench.client.config_set("requirepass", "secret")
+    bench.client.execute_command("AUTH", "secret")
+    bench.publish()
+    try:
+        bench.worker.start(ready=False)
+        bench.told("invalid username-password pair")
+        bench.client.config_set("requirepass", "right")
+        bench.told("worker.ready")
+        wait_until(bench.written, "the first rows")
+        bench.client.config_set("requirepass", "other")  # it is changed at work: connections stay, until they break
+        bench.client.client_kill_filter(_type="normal", skipme=True)
+        wait_until(
+            lambda: bench.worker.log().count("invalid username-password pair") == 2,
+            "the refusal of the next connection",
+        )
+        bench.client.config_set("requirepass", "right")
+        bench.publish()
+        bench.check()
+    finally:
+        bench.kill()
+
+
+def test_a_server_that_is_started_again_without_its_data_costs_none_of_the_rows_that_were_written(bench: Bench) -> None:
+    bench.worker.start()
+    bench.write_some()
+    bench.valkey.kill()
+    bench.told("worker.recovering")
+    shutil.rmtree(bench.valkey.settings.directory)
+    bench.valkey.start()
+    bench.told("server.lost_its_tail")
+    bench.publisher.use(bench.client)
+    bench.publisher.restart()
+    bench.publish()
+    bench.check()
+
+
+def test_a_server_that_forgot_its_scripts_is_given_them_again(bench: Bench) -> None:
+    bench.worker.start()
+    bench.write_some()
+    for _ in range(3):
+        before = bench.worker.log().count("worker.recovered")
+        bench.client.script_flush()
+        bench.publisher.use(bench.client)
+        bench.publish()
+        wait_until(lambda: bench.worker.log().count("worker.recovered") > before, "the recovery")  # noqa: B023
+        bench.write_some()
+    assert bench.worker.log().count('worker.recovering why="No matching script') == 3
+    bench.check()
+
+
+@pytest.mark.parametrize("what", ["group", "stream"])
+def test_what_all_workers_read_from_is_gone_and_no_row_is_lost(bench: Bench, what: str) -> None:
+    other = bench.another("worker-2")
+    for worker in (bench.worker, other):
+        worker.start()
+    bench.write_some()
+    if what == "group":
+        bench.client.xgroup_destroy(KEYS.streams["bounce"], "accounting")
+    else:
+        bench.client.delete(KEYS.streams["bounce"])
+    wait_until(lambda: "group.lost" in bench.worker.log() + other.log(), "the loss to be noticed")
+    bench.publish()
+    wait_until(bench.written, "every row")
+    wait_until(bench.committed, "every commit")
+    assert {bench.worker.stop(), other.stop()} == {0}
+    assert bench.rows().keys() == set(bench.expected())
+    doubled = {rcpt for rcpt, count in bench.rows().items() if count > 1}
+    assert all(rcpt.startswith("bounce") and bench.rows()[rcpt] == 2 for rcpt in doubled)

@@ -96,8 +96,8 @@ class RealValkey:
 class WorkerProcess:
     """`haraka-accounting work` as a process of its own, logging to a file."""
 
-    def __init__(self, ini: Path, url: str | None, name: str = "worker-1") -> None:
-        self._log = ini.with_name(f"{name}.log")
+    def __init__(self, ini: Path, url: str | None, name: str = "worker-1", log: Path | None = None) -> None:
+        self._log = log or ini.with_name(f"{name}.log")
         self._ini = ini
         self._arguments = ["--config", str(ini), "--name", name, *(["--redis", url] if url else [])]
         self._process: subprocess.Popen[bytes] | None = None
