@@ -173,13 +173,7 @@ const BREAKAGES = [
     'sort(([a], [b]) => (String(a) < String(b) ? -1 : 1))',
     'claims',
   ],
-  [
-    'a damaged record is taken',
-    'lib/spool_record.js',
-    ' || checksum([producer, tag, seq, parts], payload) !== sum',
-    '',
-    'spool',
-  ],
+  ['a damaged record is taken', 'lib/spool_record.js', ' || checksum(fields, payload) !== sum', '', 'spool'],
   [
     'a drained file is removed while it is written',
     'lib/spool.js',
