@@ -78,7 +78,7 @@ def test_unread_entries_beyond_what_a_script_may_read_are_told_by_their_running_
     assert (all_of_them.counted, all_of_them.unread_events) == (279 * EVENTS, 279 * EVENTS)
     client.config_resetstat()
     some = taken(connect, 20_000).streams["bounce"]
-    assert entries_read(client) < 10
+    assert entries_read(client) < 30  # of 280
     assert (some.counted, some.unread_events) == (None, 280 * EVENTS)
 
 
