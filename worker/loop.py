@@ -66,6 +66,7 @@ class Worker:
         self._schedule = Schedule(rotation, (*chores, Job("summary", _SUMMARY_SECONDS, self.summarize)))
         self._record: Record | None = None  # the last one acknowledged or adopted
         self._in_hand: Batch | None = None  # rendered, not appended
+        self._unheard: tuple[int, Batch] | None = None  # by the number of its commit, which was sent and not answered
         self._check_disk_at = 0.0
         self._batch_bytes = size.max_bytes
         self._is_disk_doubted = False
@@ -129,11 +130,12 @@ class Worker:
         states = self._files.append(batch)
         entries = self._reader.receive_ahead() if ahead else {}
         record = self._current().next(files=states, through=batch.through(self._current().through))
+        self._unheard = (record.batch, batch)
         self._stream.send_commit(record, batch.parts)
         following = self._reader.render(entries)  # while the server commits
         self._stream.receive_commit()
         self._acknowledged(record)
-        self._reader.written(batch)
+        self._remember_unheard()
         self._count(batch)
         self._in_hand = following
         self._rotate_due()
@@ -179,6 +181,15 @@ class Worker:
     def _acknowledged(self, record: Record) -> None:
         self._record = record
         self._files.acknowledged(record)
+
+    def _remember_unheard(self) -> None:
+        """Remember the batch whose commit was on its way, where it is the one that the record tells of.
+
+        Its rows stand then, whoever told it. A commit that did not run has its rows cut: they have to be written again.
+        """
+        if self._unheard and self._unheard[0] == self._current().batch:
+            self._reader.written(self._unheard[1])
+        self._unheard = None
 
     def _count(self, batch: Batch) -> None:
         self.totals.batches += 1
@@ -312,6 +323,7 @@ class Worker:
         # Of what it is given from here on, one that has never acknowledged anything could not tell where that begins.
         through = self._stream.acknowledged_through()
         self._record = msgspec.structs.replace(self._files.adopt(record), through=through)
+        self._remember_unheard()
         self._note_births()
         if not self._stopping:
             self._open_missing()

@@ -80,7 +80,7 @@ class Reader:
         return batch
 
     def written(self, batch: Batch) -> None:
-        """Remember a batch whose commit was acknowledged."""
+        """Remember a batch whose commit ran."""
         self._written.add(batch)
 
     def recall(self) -> None:

@@ -435,6 +435,21 @@ BREAKAGES = (
         ),
     ),
     Breakage(
+        "34", "a batch whose commit ran unheard is not remembered",
+        (
+            Edit(
+                _LOOP, "        self._remember_unheard()\n        self._note_births()\n",
+                "        self._unheard = None\n        self._note_births()\n",
+            ),
+        ),
+        f"{_LOST}::test_trap_34_a_batch_whose_commit_ran_unheard_yields_no_second_row_where_the_server_forgets_it_later",
+    ),
+    Breakage(
+        "34", "a batch whose commit did not run is remembered",
+        (Edit(_LOOP, "if self._unheard and self._unheard[0] == self._current().batch:", "if self._unheard:"),),
+        f"{_LOST}::test_trap_34_a_batch_whose_commit_did_not_run_is_written_again_where_the_server_forgets_more_later",
+    ),
+    Breakage(
         "34", "less than a batch is remembered",
         (Edit(_READER, "_REMEMBERED_BATCHES = 4 ", "_REMEMBERED_BATCHES = 0.05 "),),
         f"{_LOST}::test_trap_34_batches_of_any_size_that_a_forgetful_server_delivers_again_yield_no_second_row",

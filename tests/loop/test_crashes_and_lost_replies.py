@@ -242,6 +242,7 @@ def forget(lab: Lab, worker: Worker) -> None:
     """Let the server lose the tail of its commands: the worker's record, and every delivery."""
     lab.client.hset(lab.keys.records, f"worker-1 {worker._directory.id}", records.encode(Record()))
     for key in lab.keys.streams.values():
+        lab.client.xgroup_delconsumer(key, "accounting", "worker-1")
         lab.client.xgroup_setid(key, "accounting", "0")
 
 
@@ -273,6 +274,43 @@ def test_trap_34_a_restoring_commit_whose_reply_is_lost_lets_nothing_be_written_
     assert worker.recover(behind.value)
     lab.publisher.publish_some(9)
     drain(worker, 27)
+    assert recipients_in(lab.path) == expected(lab)
+
+
+def test_trap_34_a_batch_whose_commit_ran_unheard_yields_no_second_row_where_the_server_forgets_it_later(
+    lab: Lab,
+) -> None:
+    worker = lab.worker()
+    before = lab.client.hget(lab.keys.records, f"worker-1 {worker._directory.id}")
+    assert before is not None
+    lab.publisher.publish_some(9)
+    lab.wire.lose_reply_of = COMMIT.sha
+    with pytest.raises(StreamUnavailable) as lost:
+        worker.step()
+    assert worker.recover(lost.value)  # the record says that it ran
+    lab.client.hset(lab.keys.records, f"worker-1 {worker._directory.id}", before)
+    for key in lab.keys.streams.values():
+        lab.client.xgroup_setid(key, "accounting", "0")
+    assert worker.recover(StreamUnavailable("failover"))
+    lab.publisher.publish_some(3)
+    drain(worker, 12)
+    assert recipients_in(lab.path) == expected(lab)
+
+
+def test_trap_34_a_batch_whose_commit_did_not_run_is_written_again_where_the_server_forgets_more_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = lab.worker()
+    lab.publisher.publish_some(9)
+    drain(worker, 9)
+    lab.publisher.publish_some(9)
+    fail_once(monkeypatch, worker._stream, "send_commit", StreamUnavailable("reset"))
+    with pytest.raises(StreamUnavailable) as lost:
+        worker.step()
+    assert worker.recover(lost.value)  # the record says that it did not run
+    forget(lab, worker)
+    assert worker.recover(StreamUnavailable("failover"))
+    drain(worker, 27)  # nine of them were counted before the server forgot
     assert recipients_in(lab.path) == expected(lab)
 
 
