@@ -46,10 +46,11 @@ exports.load_accounting_ini = function () {
   for (const problem of problems) this.logerror(`accounting_stream.ini: ${problem}`)
   const previous = this.settings
   this.settings = settings
-  if (!this.accounting || JSON.stringify(previous) === JSON.stringify(settings)) return
+  if (!this.accounting || this.is_shut_down || JSON.stringify(previous) === JSON.stringify(settings)) return
   const retired = this.accounting
   this.accounting = this.new_accounting()
-  retired.retire().catch((error) => this.logerror(error.message))
+  const retiring = retired.retire().catch((error) => this.logerror(error.message))
+  this.retiring = Promise.all([this.retiring, retiring])
 }
 
 /** What Haraka's redis.ini says; from then on its edits are noticed. */
@@ -154,7 +155,9 @@ exports.account = function (type, next, hmail, params, mx, error) {
   done()
 }
 
-exports.shutdown = function () {
+exports.shutdown = async function () {
+  // haraka-config tells of an edit 5 s later: it must not begin anew what ends here.
+  this.is_shut_down = true
   this.redis_ini?.close()
-  return this.accounting?.close()
+  await Promise.all([this.retiring, this.accounting?.close()])
 }

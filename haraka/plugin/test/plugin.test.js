@@ -29,7 +29,7 @@ describe('the plugin', () => {
   })
   afterEach(async () => {
     for (const each of started.splice(0)) {
-      each.redis_ini.close()
+      await each.shutdown()
       await each.accounting?.retire()
     }
     delete process.env.HARAKA
@@ -48,6 +48,13 @@ describe('the plugin', () => {
     plugin.register()
     started.push(plugin)
     return plugin
+  }
+  /** Let the plugin hear of an edit of its ini at once: haraka-config reads a file once, and tells 5 s later. */
+  function edit(main) {
+    const { get } = plugin.config
+    plugin.config.get = (name, ...rest) =>
+      name === 'accounting_stream.ini' ? { main, redis: { port: 1 } } : get.call(plugin.config, name, ...rest)
+    plugin.load_accounting_ini()
   }
   const next = () => {
     const answers = []
@@ -231,15 +238,20 @@ describe('the plugin', () => {
     const before = plugin.accounting
     plugin.load_accounting_ini()
     assert.equal(plugin.accounting, before, 'nothing changed')
-    const { get } = plugin.config
-    plugin.config.get = (name, ...rest) =>
-      name === 'accounting_stream.ini'
-        ? { main: { headers: 'x-new' }, redis: { port: 1 } }
-        : get.call(plugin.config, name, ...rest)
-    plugin.load_accounting_ini()
+    edit({ headers: 'x-new' })
     assert.notEqual(plugin.accounting, before)
     assert.deepEqual(plugin.accounting.wanted, ['x-new'])
     assert.equal(JSON.stringify(plugin.hooks), hooks)
+  })
+
+  test('takes no edit any more once it is shut down', async () => {
+    load()
+    plugin.start_accounting(next())
+    const before = plugin.accounting
+    await plugin.shutdown()
+    edit({ max_hold_ms: '100' })
+    assert.equal(plugin.settings.max_hold_ms, 100)
+    assert.equal(plugin.accounting, before)
   })
 
   test("hears of an edit of redis.ini and keeps it from no other plugin that reads it by Haraka's means", async () => {
