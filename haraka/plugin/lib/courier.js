@@ -11,6 +11,7 @@ const { Session } = require('./session')
 
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 2000
+const MAX_REASONS = 10
 
 const NOTHING = { batches: [], givenUp: [0, 0, 0] }
 
@@ -25,7 +26,8 @@ class Courier {
   #pauseMs = 0
   #closed = false
   #waiting = []
-  #state = 'new'
+  #isToldUp = false
+  #reasons = new Set() // why it is down, as far as that was told
   #clock
   #heardAt // when the server answered last: what the ring held then counts, however long it is away
   #acknowledgedAt // when it took a batch last
@@ -93,7 +95,7 @@ class Courier {
         onDone?.(batches[i])
       }
       this.#pauseMs = 0
-      this.#say('up')
+      this.#sayUp()
     } catch (error) {
       this.#drop(session, error)
       throw error
@@ -189,7 +191,7 @@ class Courier {
   #fail(error) {
     this.#session = undefined
     this.#pauseMs = Math.min(Math.max(this.#pauseMs * 2, FIRST_PAUSE_MS), LONGEST_PAUSE_MS)
-    this.#say('down', error)
+    this.#sayDown(error)
   }
 
   async #open() {
@@ -231,11 +233,19 @@ class Courier {
   }
 
   /** One line per change, however many batches meet it. */
-  #say(state, error) {
-    if (this.#state === state || this.#closed) return
-    this.#state = state
-    if (state === 'up') this.#log.info(`publishing to {${this.#keys.tag}}`)
-    else this.#log.warn(`cannot publish to {${this.#keys.tag}}: ${error.message}`)
+  #sayUp() {
+    if (this.#isToldUp || this.#closed) return
+    this.#isToldUp = true
+    this.#reasons.clear()
+    this.#log.info(`publishing to {${this.#keys.tag}}`)
+  }
+
+  /** One line per reason, however many attempts meet it: the first may be a mere reset, and what is wrong shows later. */
+  #sayDown({ message }) {
+    if (this.#reasons.has(message) || this.#reasons.size === MAX_REASONS || this.#closed) return
+    this.#isToldUp = false
+    this.#reasons.add(message)
+    this.#log.warn(`cannot publish to {${this.#keys.tag}}: ${message}`)
   }
 }
 

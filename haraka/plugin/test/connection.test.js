@@ -116,6 +116,22 @@ describe('one server', () => {
     await arrived(valkey, 3)
   })
 
+  test('whose password was changed is said to refuse it, after the reset that came first', async () => {
+    await valkey.with((command) => command('ACL', 'SETUSER', 'changed', 'reset', ...ACL))
+    const haraka = publisher({ port: valkey.port, username: 'changed', password: 'secret' })
+    await haraka.add(3)
+    await arrived(valkey, 3)
+    await valkey.with((command) => command('ACL', 'SETUSER', 'changed', 'resetpass', '>other'))
+    await valkey.with((command) => command('CLIENT', 'KILL', 'USER', 'changed'))
+    await until(() => haraka.lines.warn.some((line) => /cannot publish.*WRONGPASS/.test(line)))
+    await sleep(300) // for further attempts
+    assert.equal(haraka.lines.warn.length, 2, haraka.lines.warn.join('\n'))
+    await valkey.with((command) => command('ACL', 'SETUSER', 'changed', '>secret'))
+    await haraka.add(3)
+    await arrived(valkey, 6)
+    assert.equal(haraka.lines.info.filter((line) => line.startsWith('publishing')).length, 2)
+  })
+
   test("gives the workers' wanted headers beside those of the ini", async () => {
     await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-', 'x-job', 'X-Tag'))
     const haraka = publisher({ port: valkey.port }, { headers: 'x-own' })
