@@ -88,9 +88,10 @@ chaos: $(VENV) ## Kill, stall and cut off real workers and a real server for two
 outage: $(VENV) $(PLUGIN) $(DEMO) ## Every outage on a real Haraka and a real Valkey
 	OUTAGE=all $(BIN)/pytest tests/outage $(PYTEST_FLAGS)
 
-bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop; replay them
+bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop; replay and audit them
 	$(BIN)/python -m bench.drain
 	$(BIN)/python -m bench.replay
+	$(BIN)/python -m bench.audit
 
 clean: ## Remove what set-up and demo made
 	rm -rf .venv haraka/*/node_modules .demo
