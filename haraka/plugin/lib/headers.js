@@ -29,7 +29,8 @@ function select(header, wanted) {
 /** What is kept of a message, as it stands under event.NOTES. */
 function keep(connection, wanted) {
   const helo = plain(connection.hello?.host)
-  return { ...(helo && { helo }), custom: select(connection.transaction.header, wanted) }
+  const custom = select(connection.transaction.header, wanted)
+  return helo === '' ? { custom } : { helo, custom } // spread, it takes twenty times as long
 }
 
 /** Header names of an ini value or a Redis set: lower case, no placeholder. */
