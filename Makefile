@@ -80,7 +80,7 @@ crash: $(VENV) ## Simulate tens of thousands of histories of several workers, se
 
 breakages: $(VENV) $(PLUGIN) ## Break the protocol on purpose, rule by rule: some test or the simulation has to notice
 	$(BIN)/python -m tests.crash --breakages
-	cd haraka/plugin && node test/breakages.js
+	cd haraka/plugin && node test/breaking.js
 
 chaos: $(VENV) ## Kill, stall and cut off real workers and a real server for two minutes, then compare every row (CHAOS_FLAGS="--seeds 1-20")
 	$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)

@@ -3,10 +3,11 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from schemas.events import TYPES
 from tests.crash.ending import check, finish
 from tests.crash.history import ACTIONS, LAYOUTS, WORLDS, Action, History, run
 from tests.crash.simulation import Simulation
-from tests.support.files import sealed_files
+from tests.support.files import data_files, sealed_files
 
 
 def _histories(world: str) -> st.SearchStrategy[History]:
@@ -86,12 +87,18 @@ def test_a_claim_that_arrives_late_takes_nothing_from_who_took_it_over(two: Simu
     check(two)
 
 
+def _names(simulation: Simulation) -> list[str]:
+    return [file.name for event_type in TYPES for file in data_files(simulation.paths[0], event_type)]
+
+
 def test_trap_10_a_file_that_has_just_got_its_name_is_not_taken_for_an_orphan(two: Simulation) -> None:
     two.publish(9)
     two.step_to(0, "link .a.new ")  # rotated: the file is made
     two.step(0, 1)
+    names = _names(two)
     two.lapse(1)
     two.step(1, 300)  # looks around
+    assert _names(two) == names
     two.step(0, 100)
     finish(two)
     check(two)
