@@ -31,7 +31,7 @@ from worker.errors import DiskTrouble, Locked, NameTaken, StreamUnavailable
 from worker.loop import Worker
 from worker.patience import Pauses
 from worker.stream.keys import Keys
-from worker.stream.retirement import retire
+from worker.stream.retirement import RETIRED, retire
 
 LOOK_SECONDS = 11.0  # after so long, workers look for what the dead left
 _START = 1_795_373_300.0
@@ -94,6 +94,7 @@ class Simulation:
         self.publisher.publish_some(0)
         self._saved: dict[str, int] = {}  # by type: how many events had been published
         self.tail_was_lost = False
+        self.was_retired_at_work = False
         self._is_disk_bad = False
         self.troubles = [Troubles() for _ in self.paths]
         self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
@@ -224,6 +225,8 @@ class Simulation:
             answer = retire(self.wire.plain, PARTITION, name)
         except StreamUnavailable as error:  # nothing is set up yet
             answer = f"unknown: {error}"
+        at_work = any(self.slots[each].name == name for each in self.processes)
+        self.was_retired_at_work |= at_work and answer == RETIRED
         self.tell(f"retire {name}: {answer}")
         return answer
 

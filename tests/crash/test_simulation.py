@@ -8,6 +8,7 @@ from tests.crash.ending import check, finish
 from tests.crash.history import ACTIONS, LAYOUTS, WORLDS, Action, History, run
 from tests.crash.simulation import Simulation
 from tests.support.files import data_files, sealed_files
+from worker.stream.retirement import RETIRED
 
 
 def _histories(world: str) -> st.SearchStrategy[History]:
@@ -135,3 +136,20 @@ def test_an_entry_read_alone_is_not_taken_back_from_who_took_it_over(two: Simula
     two.step(0, 30)  # fenced; it recovers
     finish(two)
     check(two)
+
+
+def test_a_worker_that_is_retired_while_it_starts_puts_its_record_back_and_goes_on(two: Simulation) -> None:
+    two.publish(3)
+    two.step(0, 200)
+    two.stop(0)
+    two.step(0, 200)
+    assert 0 not in two.processes
+    two.start(0)
+    two.step_to(0, "register")
+    two.step(0, 1)
+    assert two.retire(0) == RETIRED
+    two.publish(3)
+    two.step(0, 200)
+    finish(two)
+    check(two)
+    assert [told.split()[0] for told in two.alarms] == ["server.lost_its_tail"]
