@@ -2,7 +2,7 @@
 
 // Deliberate breakages, each of which must turn its tests red: node test/breaking.js tries them.
 
-/** [name, file, text that stands there once, text in its place, test files] */
+/** [name, file, text that stands there once, text in its place, test files]; of belt and braces both, in two lists. */
 const BREAKAGES = [
   ['a duplicate is added again', 'lib/publish.lua', 'if seq <= last then', 'if false then', 'publish_script'],
   [
@@ -254,8 +254,8 @@ const BREAKAGES = [
   [
     'the client queues while it is offline',
     'lib/endpoint.js',
-    'disableOfflineQueue: true, ',
-    '',
+    ['disableOfflineQueue: true, ', 'reconnectStrategy: false'],
+    ['', 'reconnectStrategy: () => 100_000'],
     'connection',
   ],
   [
@@ -281,4 +281,13 @@ const BREAKAGES = [
   ],
 ]
 
-module.exports = { BREAKAGES }
+/** The source with the text of a breakage replaced, or an error where it does not stand there once. */
+function edited(source, [name, file, from, to]) {
+  const texts = [to].flat()
+  return [from].flat().reduce((text, each, index) => {
+    if (text.split(each).length !== 2) throw new Error(`${name}: ${file} does not hold the text once`)
+    return text.replace(each, () => texts[index])
+  }, source)
+}
+
+module.exports = { BREAKAGES, edited }

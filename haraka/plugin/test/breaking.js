@@ -8,7 +8,7 @@ const { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } 
 const os = require('node:os')
 const path = require('node:path')
 
-const { BREAKAGES } = require('./breakages')
+const { BREAKAGES, edited } = require('./breakages')
 const { binary } = require('./support/valkey')
 
 const PLUGIN = path.join(__dirname, '..')
@@ -25,16 +25,12 @@ function copy() {
 }
 
 /** Whether the tests notice. */
-function isNoticed([name, file, from, to, tests]) {
+function isNoticed(breakage) {
+  const [, file, , , tests] = breakage
   const { dir, plugin } = copy()
   try {
     const target = path.join(plugin, file)
-    const source = readFileSync(target, 'utf8')
-    if (source.split(from).length !== 2) throw new Error(`${name}: ${file} does not hold the text once`)
-    writeFileSync(
-      target,
-      source.replace(from, () => to),
-    )
+    writeFileSync(target, edited(readFileSync(target, 'utf8'), breakage))
     const files = tests.split(' ').map((test) => path.join('test', `${test}.test.js`))
     // Without it the links of node_modules would lead back to the plugin that is not broken.
     const env = { ...process.env, VALKEY_SERVER: binary(), NODE_PRESERVE_SYMLINKS: '1' }
