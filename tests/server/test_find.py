@@ -142,6 +142,7 @@ def test_follow_shows_each_row_once_while_a_worker_rotates_dies_and_files_are_co
     lab.publisher.publish_some(3)
     wait_until(lambda: lab.count() == 3, "the first rows are committed")
     output = lab.path / "followed"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored, here and by children, in the background
     with output.open("wb") as out:
         command = ["tail", "--config", str(lab.ini), "--redis", lab.url, "-f", "-n", "3", "--json"]
         follower = subprocess.Popen([sys.executable, "-m", "worker", *command], stdout=out, stderr=subprocess.PIPE)
