@@ -1,73 +1,38 @@
 """Open accounting files: the only code that writes them.
 
-An `AccountingFile` exists only while its file is open and locked by this process. Up to `committed` bytes its content
+An `AccountingFile` exists only while its file is open and locked by this process. Up to its state's length its content
 is what a commit record says; what is beyond was appended but not acknowledged, and is cut after a crash. The flock
 ends with the process, so a lock that can be had tells that the writer is gone.
+
+Whoever appends keeps a running SHA-256 of what was committed. So a file that somebody else changed is told from what
+this process wrote, without reading it again: by its size at once, by its content once it is verified.
 """
 
 import errno
 import fcntl
+import hashlib
 import os
-import secrets
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
+import msgspec
+
+from worker.durable import read_range, sync_directory, write_all
 from worker.errors import DiskTrouble, FileBusy
 from worker.records import FileState
 
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable: creating, linking and unlinking are not until this returns."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+_LONGEST_HEADER_BYTES = 1 << 20
 
 
-def make_directory(path: Path) -> None:
-    """Make a directory and those above it, and durable that they are there."""
-    if not path.is_dir():
-        make_directory(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_directory(path.parent)
+class _Digest(Protocol):
+    """A running SHA-256."""
 
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write with one call; a short write raises OSError as well, since the disk is full or failing."""
-    written = os.write(descriptor, data)
-    if written != len(data):
-        raise OSError(errno.ENOSPC, f"short write: {written} of {len(data)} bytes")
-
-
-def write_durably(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a whole file so that after a crash either the old or the new content stands there.
-
-    Raises OSError with the name that is written: what is told of a temporary one would be another thing each time.
-    """
-    # Not the process id: containers that share a volume can have the same.
-    temporary = path.with_name(f".{path.name.lstrip('.')}.{secrets.token_hex(4)}.tmp")
-    try:
-        write_new(temporary, content, mode)
-        temporary.replace(path)
-        sync_directory(path.parent)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def write_new(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file that is not there yet, durable but for its name; nothing is left where that fails."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        write_all(descriptor, content)
-        os.fsync(descriptor)
-    except BaseException:
-        path.unlink()
-        raise
-    finally:
-        os.close(descriptor)
+    def update(self, data: bytes, /) -> None: ...
+    def copy(self) -> "_Digest": ...
+    def hexdigest(self) -> str: ...
 
 
 class AccountingFile:
@@ -77,7 +42,10 @@ class AccountingFile:
         self.path = path
         self.state = state  # as committed
         self.is_doubted = False  # a write or fsync failed, or may have: it is cut and sealed, and never written on
+        self.is_changed = False  # by somebody else, while it was open: likewise
         self._descriptor = descriptor
+        self._committed: _Digest | None = None  # of the content up to the state's length, where this process wrote it
+        self._appended: _Digest | None = None  # of all that was appended
 
     @property
     def descriptor(self) -> int:
@@ -85,7 +53,7 @@ class AccountingFile:
         return self._descriptor
 
     @classmethod
-    def create(cls, path: Path, temporary: Path, header: bytes, opened_ms: int) -> "AccountingFile":
+    def create(cls, path: Path, temporary: Path, header: bytes, *, opened_ms: int, series: str) -> "AccountingFile":
         """Make a file with its header and link it to its name, durably, with the lock held from before it had one.
 
         `temporary` is a name in the same directory that only this consumer uses. Raises FileExistsError if the name
@@ -104,23 +72,67 @@ class AccountingFile:
             os.close(descriptor)
             temporary.unlink(missing_ok=True)
             raise
-        state = FileState(name=path.name, inode=os.fstat(descriptor).st_ino, length=len(header), opened_ms=opened_ms)
-        return cls(path, descriptor, state)
+        digest = hashlib.sha256(header)
+        file = cls(path, descriptor, FileState(
+            name=path.name, inode=os.fstat(descriptor).st_ino, length=len(header), opened_ms=opened_ms,
+            sha256=digest.hexdigest(), series=series,
+        ))  # fmt: skip
+        file._committed = digest
+        return file
 
     @classmethod
     def reopen(cls, path: Path, state: FileState) -> "AccountingFile | None":
-        """Open and lock a file that a record names; raises FileBusy while another process has it.
+        """Open and lock a file that a record names; raises FileBusy while another process has it, OSError.
 
-        Returns None where the name is gone or now means another file: somebody sealed it.
+        Returns None where the name is gone or means another file by now: it was sealed, or its content is not what was
+        committed. A file that was moved or restored has another inode; then its content tells.
         """
         try:
             file = cls._lock_existing(path, state)
         except BlockingIOError:
             raise FileBusy(f"{path}: another process has its lock") from None
-        if file is not None and not file.is_still_there():
+        if file is None:
+            return None
+        if not file.stands_at(file.path) or not file.is_the_recorded_one():
             file.close()
             return None
         return file
+
+    def is_the_recorded_one(self) -> bool:
+        """Tell whether this is the file of its state: by the inode, or by its content where it has another one.
+
+        In the latter case the state has the inode that it has now. Raises OSError.
+        """
+        inode = os.fstat(self._descriptor).st_ino
+        if inode == self.state.inode:
+            return True
+        if self.state.sha256 is None or not self.has_committed_content():
+            return False
+        self.state = msgspec.structs.replace(self.state, inode=inode)
+        return True
+
+    def has_committed_content(self) -> bool:
+        """Tell whether its first bytes are those that were committed, which may mean to read them. Raises OSError."""
+        if self.state.sha256 is None:  # an early version's record
+            return True
+        return self.size() >= self.state.length and self._digest_of_committed().hexdigest() == self.state.sha256
+
+    def forget_content(self) -> None:
+        """Know nothing of the content any more: what is asked for is read again."""
+        self._committed = self._appended = None
+
+    def read_sha256(self) -> str:
+        """Return the SHA-256 of what is committed, which may mean to read it. Raises OSError."""
+        return self._digest_of_committed().hexdigest()
+
+    def _digest_of_committed(self) -> _Digest:
+        """Return the digest of what is committed; what another process wrote is read for it, once. Raises OSError."""
+        if self._committed is None:
+            digest = hashlib.sha256()
+            for piece in self.content():
+                digest.update(piece)
+            self._committed = digest
+        return self._committed
 
     @classmethod
     def adopt_orphan(cls, path: Path) -> "AccountingFile | None":
@@ -183,17 +195,44 @@ class AccountingFile:
         if not self.is_still_there():
             raise DiskTrouble(f"{self.path}: removed, renamed or replaced while it was open")
 
-    def content(self) -> bytes:
-        """Return what is committed."""
-        return os.pread(self._descriptor, self.state.length, 0)
+    def content(self, length: int | None = None) -> Iterator[bytes]:
+        """Yield what is committed, or the first bytes of it, in pieces; raises OSError where the file is shorter."""
+        return read_range(self._descriptor, 0, self.state.length if length is None else length)
+
+    def first_line(self) -> bytes:
+        """Return its first line with the line break, or as much of it as a header can have. Raises OSError."""
+        start = os.pread(self._descriptor, _LONGEST_HEADER_BYTES, 0)
+        return start[: start.find(b"\n") + 1] or start
 
     def append(self, data: bytes) -> None:
-        """Append rows. What a failed append left behind is cut by the next `cut`."""
+        """Append rows. What a failed append left behind is cut by the next `cut`.
+
+        A file that is not as long as was committed was changed by somebody else: then nothing is appended.
+        """
+        self.require_size(self.state.length)
         try:
+            self._appended = self._digest_of_committed().copy()
             write_all(self._descriptor, data)
         except OSError as error:
             self.is_doubted |= error.errno not in {errno.ENOSPC, errno.EDQUOT}
             raise DiskTrouble(f"{self.path}: {error.strerror}") from error
+        self._appended.update(data)
+
+    def require_size(self, expected: int) -> None:
+        """Raise DiskTrouble where the file is longer or shorter: it was changed while it was open."""
+        if (size := self.size()) != expected:
+            self.is_changed = True
+            raise DiskTrouble(f"{self.path}: has {size} bytes, expected {expected}: changed while it was open")
+
+    def appended_sha256(self) -> str | None:
+        """Return the SHA-256 of its content, as this process has appended it."""
+        return self._appended.hexdigest() if self._appended else self.state.sha256
+
+    def acknowledge(self, state: FileState) -> None:
+        """Take over the state that a commit has recorded."""
+        known = (self._appended, self._committed)
+        self._committed = next((each for each in known if each and each.hexdigest() == state.sha256), None)
+        self._appended, self.state = None, state
 
     def sync(self) -> None:
         """Make the appended rows durable. After a failure the kernel may have dropped them: never try again."""
@@ -207,9 +246,9 @@ class AccountingFile:
         """Return the size in bytes, the uncommitted tail included."""
         return os.fstat(self._descriptor).st_size
 
-    def tail(self) -> bytes:
-        """Return what stands beyond the committed length."""
-        return os.pread(self._descriptor, self.size() - self.state.length, self.state.length)
+    def tail(self) -> Iterator[bytes]:
+        """Yield what stands beyond the committed length, in pieces. Raises OSError."""
+        return read_range(self._descriptor, self.state.length, self.size())
 
     def cut(self) -> None:
         """Cut to the committed length, durably: a cut in the page cache only is undone by a power loss.
@@ -218,6 +257,7 @@ class AccountingFile:
         nothing to do. What was committed was durable before, but for the block that it shares with what came after,
         and for the length: both are changed once more, so that they are written again, or told.
         """
+        self._appended = None
         try:
             if self.is_doubted:
                 os.ftruncate(self._descriptor, self.state.length + 1)

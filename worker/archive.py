@@ -7,40 +7,38 @@ the janitor copies it later. What it has begun to compress is its own to move, t
 """
 
 import errno
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from worker.accounting_file import AccountingFile, make_directory, sync_directory, write_durably
-from worker.directory import Location
+from worker.accounting_file import AccountingFile
+from worker.durable import make_directory, sync_directory, write_durably
 from worker.errors import DiskTrouble
+from worker.location import Location
 from worker.manifest import ENDINGS, Manifest, Writer, encode, manifest_path
-from worker.records import FileState
+from worker.records import Closing, FileState
 
 READ_ONLY = 0o440
 
 
-def _manifest(file: AccountingFile, event_type: str, columns: Sequence[str], reason: str, writer: Writer) -> Manifest:
-    """Describe a file as it stands on disk."""
+def _manifest(file: AccountingFile, closing: Closing, columns: Sequence[str], writer: Writer, now_ms: int) -> Manifest:
+    """Describe a file as it was committed: a byte that somebody changed since then is told by its SHA-256."""
     state: FileState = file.state
-    with os.fdopen(os.dup(file.descriptor), "rb") as content:
-        content.seek(0)
-        sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    event_type, reason = closing.event_type, closing.reason
+    sha256 = state.sha256 or file.read_sha256()
     return Manifest(
         name=state.name, type=event_type, rows=state.rows, bytes=state.length, sha256=sha256, columns=columns,
         opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
         first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms,
         writer=writer.consumer, directory=writer.directory, reason=reason, version=writer.version,
         format=writer.format, separator=writer.separator, timezone=writer.timezone,
+        sealed_ms=now_ms, series=state.series,
     )  # fmt: skip
 
 
 def seal(  # noqa: PLR0913
-    file: AccountingFile, location: Location, columns: Sequence[str], *,
-    event_type: str, reason: str, writer: Writer, archiving: bool, now_ms: int,
+    file: AccountingFile, location: Location, closing: Closing, *,
+    columns: Sequence[str], writer: Writer, archiving: bool, now_ms: int,
 ) -> Path:  # fmt: skip
     """Seal a file that is cut to its committed length, and archive it where archiving is on.
 
@@ -55,8 +53,7 @@ def seal(  # noqa: PLR0913
             if beside.exists():
                 sync_directory(beside.parent)  # that may be what failed
             else:
-                manifest = _manifest(file, event_type, columns, reason, writer)
-                write_durably(beside, encode(msgspec.structs.replace(manifest, sealed_ms=now_ms)), READ_ONLY)
+                write_durably(beside, encode(_manifest(file, closing, columns, writer, now_ms)), READ_ONLY)
             protect(file)
         place = _move(file, location) if archiving else file.path
     except OSError as error:

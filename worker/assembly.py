@@ -4,14 +4,12 @@ import gc
 from datetime import UTC, datetime
 
 from schemas.catalogue import header_of, is_custom
-from worker import __version__
 from worker.batch import BatchSize, Renderer
 from worker.chores import Chores
 from worker.directory import Directory
 from worker.files import Files
 from worker.janitor import EVERY_SECONDS, Janitor
 from worker.loop import Worker
-from worker.manifest import Writer
 from worker.patience import Pauses
 from worker.schedule import Job
 from worker.settings import Settings
@@ -36,19 +34,17 @@ def tune_collector() -> None:
 def build_worker(
     settings: Settings, url: str, *, connect: Connector | None = None, pauses: Pauses | None = None
 ) -> Worker:
-    """Return a worker that holds its consumer's lock; raises OtherPartition, Locked or DiskTrouble.
+    """Return a worker that holds its consumer's lock; raises OtherPartition, DirectoryRefused, Locked or DiskTrouble.
 
     `connect` overrides how connections are opened, `pauses` the clock that the loop waits by.
     """
     clock = pauses or Pauses()
     name, archiving = settings.worker.name, settings.rotation.archiving
     partition = settings.stream.partition
-    directory = Directory(settings.directory, settings.names, name, partition=partition, archiving=archiving)
+    directory = Directory(
+        settings.directory, settings.names, settings.rows, name, partition=partition, archiving=archiving
+    )
     renderer = Renderer(settings.rows)
-    writer = Writer(
-        consumer=name, directory=directory.id, version=__version__,
-        format=settings.rows.format, separator=settings.rows.separator, timezone=str(settings.rows.timezone),
-    )  # fmt: skip
     chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
     janitor = Janitor(settings.directory, settings.janitor, archiving=archiving)
     size = BatchSize(
@@ -58,7 +54,7 @@ def build_worker(
     wanted = sorted(header_of(column) for column in columns if is_custom(column))
     return Worker(
         Stream(settings.stream, name, url=url, wanted=wanted, connect=connect),
-        Files(directory, renderer, writer, archiving=archiving, now=lambda: datetime.fromtimestamp(clock.wall(), UTC)),
+        Files(directory, now=lambda: datetime.fromtimestamp(clock.wall(), UTC)),
         renderer,
         settings.rotation,
         directory=directory,

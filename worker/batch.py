@@ -3,8 +3,8 @@
 Pure.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
@@ -12,16 +12,13 @@ from typing import NamedTuple
 import msgspec
 
 from worker.decode import DeadLetter, Decoded, Decoder, RawEntry
+from worker.event_keys import keys_of
 from worker.numbers import numbers_of, run_on
 from worker.records import FileState, id_order
 from worker.rows import Rows
 from worker.settings import RowSettings
 
 _SLICE = 256
-_ENTRY_BYTES = 500  # of memory that an entry takes beside its JSON
-
-#: Entries by type and id, with their fields.
-Known = Mapping[tuple[str, bytes], Sequence[bytes]]
 _time_logged = attrgetter("time_logged")
 
 
@@ -40,15 +37,15 @@ class Part(NamedTuple):
     first_time_ms: int | None
     last_time_ms: int | None
     foreign: int = 0  # of the events, good or dead: in entries that were never counted as published
-    rows_known: int = 0  # which stand in a file already: counted again, because the server forgot that they were
+    event_ids: str = ""  # of the first event of each entry with rows here, separated by blanks
 
     @property
     def dead_count(self) -> int:
         """Return how many events the dead letters stand for."""
         return sum(letter.n for letter in self.dead)
 
-    def advance(self, state: FileState) -> FileState:
-        """Return the state of a file that these rows were appended to."""
+    def advance(self, state: FileState, sha256: str | None = None) -> FileState:
+        """Return the state of a file that these rows were appended to; `sha256` is of all that it holds then."""
         if not self.row_count:
             return state
         times = (self.first_time_ms, self.last_time_ms, state.first_time_ms, state.last_time_ms)
@@ -63,6 +60,7 @@ class Part(NamedTuple):
             last_id=max(ids, key=id_order),
             first_time_ms=min(known),
             last_time_ms=max(known),
+            sha256=sha256,
         )
 
 
@@ -138,6 +136,7 @@ class TypeRenderer:
             first_time_ms=min(times, default=None),
             last_time_ms=max(times, default=None),
             foreign=_foreign(entries, decoded, len(times)),
+            event_ids=decoded.event_ids,
         )
 
 
@@ -168,6 +167,7 @@ def _join(parts: Sequence[Part]) -> Part:
         first_time_ms=min((part.first_time_ms for part in with_rows if part.first_time_ms is not None), default=None),
         last_time_ms=max((part.last_time_ms for part in with_rows if part.last_time_ms is not None), default=None),
         foreign=sum(part.foreign for part in parts),
+        event_ids=" ".join(part.event_ids for part in parts if part.event_ids),
     )
 
 
@@ -177,73 +177,31 @@ class Renderer:
     def __init__(self, settings: RowSettings) -> None:
         self.types = {event_type: TypeRenderer(event_type, settings) for event_type in settings.columns}
 
-    def render(
-        self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool, known: Known | None = None
-    ) -> Batch | None:
-        """Return the batch of these entries, or None where there are none.
-
-        `known` entries have rows already, and the server forgot it: they are acknowledged and counted with the batch,
-        and yield none.
-        """
+    def render(self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool) -> Batch | None:
+        """Return the batch of these entries, or None where there are none."""
         if not entries:
             return None
-        parts = {}
-        for event_type, raw in entries.items():
-            parts[event_type] = part = self.types[event_type].part(raw)
-            if known and len(new := [entry for entry in raw if not _is_known(known, event_type, entry)]) < len(raw):
-                parts[event_type] = _with_rows_of(self.types[event_type].part(new), part)
+        parts = {event_type: self.types[event_type].part(raw) for event_type, raw in entries.items()}
         return Batch(parts, pending, entries)
+
+    def without(self, batch: Batch, written: Mapping[str, AbstractSet[str]]) -> Batch:
+        """Return a batch without the rows of entries that have some already, by their keys.
+
+        These are acknowledged and counted as events with the rest; only their rows were counted before.
+        """
+        parts = dict(batch.parts)
+        for event_type, keys in written.items():
+            renderer, entries = self.types[event_type], batch.entries[event_type]
+            new = [entry for entry in entries if keys.isdisjoint(keys_of(renderer.part([entry]).event_ids))]
+            parts[event_type] = _with_rows_of(renderer.part(new), parts[event_type])
+        return batch._replace(parts=parts)
 
 
 def _with_rows_of(new: Part, whole: Part) -> Part:
     """Return what acknowledges and counts everything, and appends what is new."""
     return new._replace(
-        ids=whole.ids,
-        event_count=whole.event_count,
-        dead=whole.dead,
-        lost=whole.lost,
-        foreign=whole.foreign,
-        rows_known=whole.row_count - new.row_count,
+        ids=whole.ids, event_count=whole.event_count, dead=whole.dead, lost=whole.lost, foreign=whole.foreign
     )
-
-
-def _is_known(known: Known, event_type: str, entry: RawEntry) -> bool:
-    """Tell whether an entry has rows: only what has the same id and the same bytes is the same entry."""
-    fields = known.get((event_type, entry[0]))
-    return fields is not None and fields == entry[1]
-
-
-class Written:
-    """The entries of the last batches, whose rows are committed though the server has forgotten it (step 10).
-
-    Kept as they were read: hashing each would cost a tenth of all that is done for it. Bounded by the memory that they
-    take.
-    """
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._batches: deque[tuple[Mapping[str, Sequence[RawEntry]], int]] = deque()
-
-    def add(self, batch: Batch) -> None:
-        """Remember a committed batch, and let the oldest go; one that is too large by itself drives out no others."""
-        taken = sum(part.size + len(part.ids) * _ENTRY_BYTES for part in batch.parts.values())
-        if taken > self._max_bytes:
-            return
-        self._batches.append((batch.entries, taken))
-        self._bytes += taken
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._batches.popleft()[1]
-
-    def recall(self) -> Known:
-        """Return the remembered entries."""
-        return {
-            (event_type, entry_id): fields
-            for entries, _ in self._batches
-            for event_type, raw in entries.items()
-            for entry_id, fields in raw
-            if fields is not None
-        }
 
 
 class BatchSize:

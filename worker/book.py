@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from worker.accounting_file import write_durably
 from worker.catalogue import expired
+from worker.durable import write_durably
 from worker.inventory import Place
 from worker.log import event
 from worker.naming import Names, Stamp
@@ -71,7 +71,7 @@ def latest_in_use(place: Place, names: Names) -> Stamp | None:
     """Return the latest stamp among the files that are there, or that have expired."""
     standing = (
         entry.name.removesuffix(".json")  # the manifest of a compressed file has its name
-        for directory in (place.open, place.archive)
+        for directory in place.directories
         if directory.is_dir()
         for entry in directory.iterdir()
     )

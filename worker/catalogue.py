@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker.accounting_file import sync_directory, write_all
+from worker.durable import sync_directory, write_all
 from worker.inventory import Place, sealed, sealed_file
 from worker.manifest import BadManifest, Manifest
 

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from schemas.catalogue import CUSTOM_PREFIX, FIELDS, Origin, header_of, is_custom
 from schemas.events import EVENT_TYPES, TAGS
+from worker.event_keys import by_itself, by_stream_id, ids_of
 from worker.numbers import events_in
 from worker.rows import custom_attribute, is_suspect
 
@@ -19,7 +20,8 @@ from worker.rows import custom_attribute, is_suspect
 RawEntry = tuple[bytes, Sequence[bytes] | None]
 
 _NEEDED = ("v", "time_logged", "rcpts")
-_FIRST_FIELD = {b"events"}
+_FIRST_FIELD_NAME = b"events"  # of what the plugin publishes; dead letters that were put back have another one
+_FIRST_FIELD = {_FIRST_FIELD_NAME}
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -43,6 +45,7 @@ class Decoded(NamedTuple):
     size: int  # bytes of JSON
     dead: Sequence[DeadLetter]
     lost: Sequence[bytes]  # ids of entries that somebody deleted before they were read
+    event_ids: str  # of the first event of each entry, separated by blanks (`worker.event_keys`)
 
 
 def _projected_recipient(event_type: str, columns: Iterable[str]) -> type[Struct]:
@@ -83,6 +86,8 @@ def projection(event_type: str, columns: Iterable[str]) -> type[Struct]:
             definitions.append(("rcpts", recipients))
         elif field.name in wanted:
             definitions.append(_definition(field))
+        elif field.name == "event_id":  # what the entry is known by; one without is no worse
+            definitions.append(("event_id", Any, ""))
     if any(column.startswith(CUSTOM_PREFIX) for column in columns):
         custom = _projected_custom(columns)
         definitions.append(("custom", custom, msgspec.field(default_factory=custom)))
@@ -108,7 +113,8 @@ class Decoder:
                 joined = b"".join(payloads)
                 decode = self._array.decode
                 events = [decode(payload) for payload in payloads]
-                return Decoded([entry_id for entry_id, _ in entries], events, is_suspect(joined), len(joined), (), ())
+                ids = [entry_id for entry_id, _ in entries]
+                return Decoded(ids, events, is_suspect(joined), len(joined), (), (), ids_of(ids, events))
         except (*_DECODE_ERRORS, TypeError, IndexError):
             pass
         return self._decode_one_by_one(entries)
@@ -118,6 +124,7 @@ class Decoder:
         ids: list[bytes] = []
         good: list[list[Any]] = []
         dead: list[DeadLetter] = []
+        event_ids: list[str] = []
         there = [(entry_id, fields) for entry_id, fields in entries if fields is not None]
         for entry_id, fields in there:
             events, letters = self._decode_entry(entry_id, fields)
@@ -125,9 +132,11 @@ class Decoder:
             if events:
                 ids.append(entry_id)
                 good.append(events)
+                is_published = fields[0] == _FIRST_FIELD_NAME
+                event_ids.append(by_itself(entry_id, events[0].event_id) if is_published else by_stream_id(entry_id))
         joined = b"".join([payload_of(fields) for _, fields in there])
         lost = [entry_id for entry_id, fields in entries if fields is None]
-        return Decoded(ids, good, is_suspect(joined), len(joined), dead, lost)
+        return Decoded(ids, good, is_suspect(joined), len(joined), dead, lost, " ".join(event_ids))
 
     def _decode_entry(self, entry_id: bytes, fields: Sequence[bytes]) -> tuple[list[Any], list[DeadLetter]]:
         """Return the good events of an entry, and a dead letter for each bad one (or for the whole entry)."""

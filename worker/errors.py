@@ -3,6 +3,8 @@
 A subclass's docstring is its message where none is given.
 """
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from enum import IntEnum
 
 
@@ -15,6 +17,7 @@ class ExitCode(IntEnum):
     NOT_AUDITED = 74  # the server or the files did not stand still, or did not answer
     LOCKED = 73  # another process works under this name in this directory
     NAME_TAKEN = 75  # another directory works under this name
+    DIRECTORY_REFUSED = 76  # a copy of the directory, or one that is not what was expected here
     CONFIGURATION = 78  # the ini, or a directory of another partition
 
 
@@ -67,6 +70,33 @@ class OtherPartition(AccountingError):
     """The directory holds the files of another partition."""
 
     exit_code = ExitCode.CONFIGURATION
+
+
+class DirectoryRefused(AccountingError):
+    """The directory is a copy of one that is at work, or not the one that is expected: a person has to say which."""
+
+    exit_code = ExitCode.DIRECTORY_REFUSED
+
+
+class DirectoryAtWork(StreamUnavailable):
+    """A consumer of this directory is at work, and not here: wait until its lease is gone."""
+
+    def __init__(self, consumer: str, holder: str) -> None:
+        super().__init__(f"consumer {consumer} of this directory is at work, but not here: is this a copy?")
+        self.consumer = consumer
+        self.holder = holder  # as its lease tells
+
+
+class Taken(AccountingError):
+    """Entries in hand are not this consumer's any more: register again, then read what is."""
+
+
+class AlreadyWritten(AccountingError):
+    """Entries of a commit have rows, and came again because the server forgot: commit without those."""
+
+    def __init__(self, keys: Mapping[str, AbstractSet[str]]) -> None:
+        super().__init__()
+        self.keys = keys  # by type
 
 
 class ServerRefused(AccountingError):

@@ -1,66 +1,126 @@
-"""Who a directory of accounting files is: a random id, and the one partition whose files it holds.
+"""Who a directory of accounting files is: `<path>/accounting.id` (design section 6).
 
-Both are made by the first worker that comes, durably, and never changed. How far a file counts is told by a commit
-record of that partition, under that id: a worker of another partition would find no record of its files there, and
-take committed rows for rows that nobody acknowledged.
+A random id under which the server knows how far the files count, the one partition whose files they are, and the token
+under which the directory was started last. The server has the token too. A copy of a directory has the same id and
+token, and whoever of the two is started claims the next token: so the other one finds that it was superseded, and goes
+no further. Made by the first worker that comes, durably; what other versions wrote is taken over.
 """
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from worker.accounting_file import sync_directory, write_durably
+import msgspec
+from msgspec import Struct
+
+from worker.durable import sync_directory, write_durably, write_new
 from worker.errors import DiskTrouble, OtherPartition
 
-_ID = ".directory-id"
-_PARTITION = ".partition"
+NAME = "accounting.id"  # no dot: `mv *` takes it along
+_LOCK = ".accounting.id-lock"  # a name that no lock of a consumer has
+_OLD_ID, _OLD_PARTITION = ".directory-id", ".partition"  # of early versions, which can be started again
+
+
+class Token(Struct, frozen=True):
+    """What tells one start of a directory from every other one, also of its copies."""
+
+    number: int = 0
+    random: str = "-"
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.random}"
+
+    def successor(self) -> "Token":
+        """Return a token that nobody else can draw."""
+        return Token(self.number + 1, secrets.token_hex(8))
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """What `accounting.id` says."""
+
+    directory: str
+    partition: str
+    current: Token = Token()
+    next: Token = Token()  # one that may have been claimed; without a pending claim the current one
+    mounts: tuple[str, ...] = ()  # places, relative to the directory, that were on another device than it
+
+
+class NotAnIdentity(DiskTrouble):
+    """`accounting.id` is not what a worker wrote."""
+
+
+_decoder = msgspec.json.Decoder(Identity)
+
+
+def read(path: Path) -> Identity | None:
+    """Return who a directory is; None where no worker has used it yet. Raises OSError, NotAnIdentity."""
+    content = _stored(path / NAME)
+    if content is not None:
+        try:
+            return _decoder.decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise NotAnIdentity(f"{path / NAME}: not written by a worker: {error}") from error
+    old = _stored(path / _OLD_ID)
+    if not old:
+        return None
+    partition = (_stored(path / _OLD_PARTITION) or b"").decode("utf-8", "replace")
+    return Identity(directory=old.decode("ascii", "replace"), partition=partition)
 
 
 def known_id(path: Path) -> str | None:
-    """Return the random id of a directory; None where no worker has used it yet. Raises OSError, UnicodeDecodeError."""
-    stored = _stored(path / _ID)
-    return stored.decode("ascii") if stored else None
+    """Return the id of a directory; None where no worker has used it yet. Raises OSError, NotAnIdentity."""
+    found = read(path)
+    return found.directory if found else None
 
 
 def require_partition(path: Path, partition: str) -> None:
-    """Raise OtherPartition where a directory holds the files of another one; new ones hold none yet. Raises OSError."""
-    stored = _stored(path / _PARTITION)
-    if stored not in {None, partition.encode()}:
-        bound = (stored or b"").decode("utf-8", "replace")
+    """Raise OtherPartition where a directory holds the files of another one; new ones hold none yet.
+
+    Raises OSError, NotAnIdentity.
+    """
+    found = read(path)
+    if found and found.partition not in {"", partition}:
         raise OtherPartition(
-            f"{path}: holds the files of partition {bound}, and not of {partition}: "
+            f"{path}: holds the files of partition {found.partition}, and not of {partition}: "
             "expected a path of its own for each partition"
         )
 
 
-def identify(path: Path, partition: str) -> str:
-    """Return the id of a directory, made at its first use, and bind the directory to its partition.
+def make(path: Path, partition: str) -> Identity:
+    """Return who a directory is, after making that durable at its first use.
 
-    One without a partition gets the first that comes. Raises OtherPartition, OSError and DiskTrouble.
+    Two workers that come at once make one identity. Raises OtherPartition, OSError and DiskTrouble.
     """
-    directory_id = _made_once(path / _ID, secrets.token_hex(8))
-    if not directory_id:
-        raise DiskTrouble(f"{path / _ID}: is empty")
-    _made_once(path / _PARTITION, partition)
-    require_partition(path, partition)
-    return directory_id
+    with locked(path):
+        found = read(path)
+        if found is None or not (path / NAME).exists():
+            found = found or Identity(directory=secrets.token_hex(8), partition=partition)
+            write(path, msgspec.structs.replace(found, partition=found.partition or partition))
+        require_partition(path, partition)
+        for name, content in ((_OLD_ID, found.directory), (_OLD_PARTITION, partition)):
+            if not (path / name).exists():
+                write_new(path / name, f"{content}\n".encode())
+        sync_directory(path)
+    return msgspec.structs.replace(found, partition=partition)
 
 
-def _made_once(file: Path, content: str) -> str:
-    """Return what a file holds; one that is not there is made, and never replaces that of a worker that was quicker."""
-    stored = _stored(file)
-    while stored is None:
-        fresh = file.with_name(f"{file.name}.{secrets.token_hex(4)}")
-        write_durably(fresh, f"{content}\n".encode())
-        try:
-            os.link(fresh, file)
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-        sync_directory(file.parent)
-        stored = _stored(file)
-    return stored.decode("utf-8", "replace")
+def write(path: Path, identity: Identity) -> None:
+    """Write who a directory is, durably; with the lock held. Raises OSError."""
+    write_durably(path / NAME, msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Be the one that changes who a directory is. Raises OSError."""
+    descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _stored(file: Path) -> bytes | None:

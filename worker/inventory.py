@@ -17,17 +17,37 @@ import zstandard
 
 from worker.manifest import BadManifest, Manifest, decode, manifest_path
 from worker.records import FileState, Record
+from worker.series import Series, load
 from worker.settings import DirectorySettings
 
 _BUFFER_BYTES = 1 << 20
 
 
 class Place(NamedTuple):
-    """Where the files of one type stand."""
+    """Where the files of one type stand: in one location, and in the archives that it ever had."""
 
     event_type: str
     open: Path
-    archive: Path
+    archive: Path  # where files go today
+    earlier: tuple[Path, ...] = ()  # archives of earlier configurations
+    series: tuple[Series, ...] = ()  # of the files that were born here
+    elsewhere: frozenset[str] = frozenset()  # ids of the series of the type that were born in other locations
+    is_configured: bool = True  # new files are made here
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """Return the directories in the order in which a file moves, so that none is missed on its way."""
+        return (self.open, self.archive, *self.earlier)
+
+    def series_of(self, state: FileState) -> Series | None:
+        """Return the series that an open file was born into, None where nothing tells."""
+        return next((each for each in self.series if each.id == state.series), None)
+
+    def holds(self, state: FileState) -> bool:
+        """Tell whether an open file stands here: by its series, else where new files are made."""
+        if self.series_of(state):
+            return True
+        return self.is_configured and state.series not in self.elsewhere
 
 
 class Stored(NamedTuple):
@@ -43,6 +63,8 @@ class Stored(NamedTuple):
     first_time_ms: int | None
     last_time_ms: int | None
     manifest: Manifest | None  # None: open, or rotated and not sealed yet
+    series: Series | None = None  # of an open file: how its rows look, where that is known
+    sha256: str | None = None  # of an open file, as far as it counts
 
     @property
     def content_path(self) -> Path:
@@ -51,14 +73,46 @@ class Stored(NamedTuple):
         return self.path.with_name(compressed.name) if compressed else self.path
 
 
-def places(settings: DirectorySettings) -> dict[str, Place]:
-    """Return where the files of each type stand."""
-    return {
-        event_type: Place(
-            event_type, settings.path / location, settings.path / location / settings.archive_to[event_type]
-        )
-        for event_type, location in settings.location.items()
-    }
+def place_of(directory: Path, series: Series) -> Place:
+    """Return where the files of a series stand."""
+    return Place(series.type, directory / series.location, directory / series.archive, series=(series,))
+
+
+def places(settings: DirectorySettings) -> list[Place]:
+    """Return where files stand: of each type the configured place, then those of earlier configurations.
+
+    Raises OSError.
+    """
+    known = load(settings.path)
+    found = []
+    for event_type, configured in settings.location.items():
+        born: dict[Path, list[Series]] = {settings.path / configured: []}
+        for each in known.values():
+            if each.type == event_type:
+                born.setdefault(settings.path / each.location, []).append(each)
+        for location, of_location in born.items():
+            archives = [settings.path / each.archive for each in of_location]
+            if is_configured := location == settings.path / configured:
+                archives.insert(0, location / settings.archive_to[event_type])
+            archive, *earlier = dict.fromkeys(archives)
+            elsewhere = {each.id for each in known.values() if each.type == event_type} - {x.id for x in of_location}
+            found.append(
+                Place(
+                    event_type,
+                    location,
+                    archive,
+                    tuple(earlier),
+                    tuple(of_location),
+                    frozenset(elsewhere),
+                    is_configured,
+                )
+            )
+    return found
+
+
+def configured_places(settings: DirectorySettings) -> dict[str, Place]:
+    """Return where new files stand, by type. Raises OSError."""
+    return {place.event_type: place for place in places(settings) if place.is_configured}
 
 
 def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Stored]:
@@ -69,7 +123,7 @@ def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Store
     """
     found = {
         stored.path.name: stored
-        for directory in _on_its_way(place)
+        for directory in place.directories
         for stored in sealed_in(directory, place.event_type, bad)
     }
     yield from (found[name] for name in sorted(found))
@@ -93,22 +147,22 @@ def sealed_in(directory: Path, event_type: str, bad: list[BadManifest] | None = 
 def unsealed(place: Place, records: Iterable[Record]) -> Iterator[Stored]:
     """Yield the files of a type that these commit records of the directory name: open ones and those not sealed yet."""
     for record in records:
-        if state := record.files.get(place.event_type):
+        if (state := record.files.get(place.event_type)) and place.holds(state):
             yield _of_state(place, state)
         for closing in record.closing:
-            if closing.event_type == place.event_type:
+            if closing.event_type == place.event_type and place.holds(closing.file):
                 yield _of_state(place, closing.file)
 
 
 def sealed_names(place: Place) -> set[str]:
     """Return the names of the sealed files of a type, without reading their manifests."""
-    return {path.name.removesuffix(".json") for directory in _on_its_way(place) for path in _manifests(directory)}
+    return {path.name.removesuffix(".json") for directory in place.directories for path in _manifests(directory)}
 
 
 def sealed_file(place: Place, name: str) -> Stored | None:
     """Return a sealed file by its name, None where it is not sealed, or has expired. Raises BadManifest."""
     found = None
-    for directory in _on_its_way(place):
+    for directory in place.directories:
         path = manifest_path(directory / name)
         try:
             found = _of_manifest(place.event_type, directory, decode(path.read_bytes(), path))
@@ -138,11 +192,6 @@ def lines(stored: Stored) -> Iterator[bytes]:
             yield line
 
 
-def _on_its_way(place: Place) -> tuple[Path, Path]:
-    """Return the directories in the order in which a file moves, so that none is missed on its way."""
-    return place.open, place.archive
-
-
 def _manifests(directory: Path) -> Iterator[Path]:
     try:
         entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
@@ -167,6 +216,7 @@ def _of_state(place: Place, state: FileState) -> Stored:
         event_type=place.event_type, path=place.open / state.name, length=state.length, rows=state.rows,
         opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
         first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms, manifest=None,
+        series=place.series_of(state), sha256=state.sha256,
     )  # fmt: skip
 
 

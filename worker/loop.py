@@ -1,8 +1,8 @@
 """The worker's loop: read → rows → append → fsync → commit → rotate if due (design section 5).
 
-Owns the open files and the connection. What survives a crash is the commit record on the server and the files; the
-loop itself remembers nothing that it could not learn from them. The order of `step` is the promise: rows are durable
-before the commit acknowledges their entries, and a commit says how much of each file counts.
+Owns the open files and the connection. What survives a crash is the commit record on the server, the journal and the
+files; the loop itself remembers nothing that it could not learn from them. The order of `step` is the promise: rows are
+durable before the commit acknowledges their entries, and a commit says how much of each file counts.
 """
 
 import logging
@@ -12,20 +12,21 @@ from datetime import UTC, datetime
 import msgspec
 
 from schemas.events import TYPES
-from worker import recovery
 from worker.batch import Batch, BatchSize, Renderer
 from worker.directory import Directory
-from worker.errors import Behind, DiskTrouble, Fenced, FileBusy, NameHeld, StreamUnavailable
+from worker.errors import AlreadyWritten, Behind, DiskTrouble, Fenced, FileBusy, StreamUnavailable, Taken
 from worker.files import Files, require_open
+from worker.joining import Committed, Joining
+from worker.journal import Journal
 from worker.log import event
 from worker.patience import Patience, Pauses
 from worker.reader import Reader
 from worker.records import Closing, FileState, Record
 from worker.rotation import Reason, rotation_reason
-from worker.scan import scan
+from worker.scan import put_back_forgotten, scan
 from worker.schedule import Job, Schedule
 from worker.settings import RotationSettings
-from worker.stream import Stream
+from worker.stream import Entries, Stream
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _DISK_CHECK_SECONDS = 1.0
 _SUMMARY_SECONDS = 60
 
 #: What a recovery answers: after each of these the record alone tells what is committed.
-RECOVERABLE = (StreamUnavailable, Fenced, Behind, DiskTrouble, FileBusy)
+RECOVERABLE = (StreamUnavailable, Fenced, Behind, Taken, DiskTrouble, FileBusy)
 
 
 class Totals(msgspec.Struct):
@@ -56,17 +57,22 @@ class Worker:
     ) -> None:  # fmt: skip
         self._stream = stream
         self._files = files
+        self._renderer = renderer
         self._rotation = rotation
         self._directory = directory
         self._patience = Patience(pauses or Pauses(), lambda: self._stopping)
+        self._journal = Journal(directory.path, directory.consumer, directory.id, self._monotonic)
+        self._committed = Committed()
+        self._joining = Joining(
+            stream, files, directory, self._journal, self._committed, patience=self._patience,
+            lease_seconds=lease_seconds, is_stopping=lambda: self._stopping,
+        )  # fmt: skip
         self._reader = Reader(
             stream, renderer, size, look_around=self._look_around, look_every_seconds=lease_seconds / 3,
             monotonic=self._monotonic,
         )  # fmt: skip
         self._schedule = Schedule(rotation, (*chores, Job("summary", _SUMMARY_SECONDS, self.summarize)))
-        self._record: Record | None = None  # the last one acknowledged or adopted
         self._in_hand: Batch | None = None  # rendered, not appended
-        self._unheard: tuple[int, Batch] | None = None  # by the number of its commit, which was sent and not answered
         self._check_disk_at = 0.0
         self._batch_bytes = size.max_bytes
         self._is_disk_doubted = False
@@ -85,7 +91,7 @@ class Worker:
         self._asked = True
 
     def run(self) -> None:
-        """Work until stopped. Raises NameTaken and ServerRefused; everything else is recovered from."""
+        """Work until stopped. Raises NameTaken, DirectoryRefused and ServerRefused; all else is recovered from."""
         self._schedule.start()
         try:
             sound, closed = self.recover(), False
@@ -109,6 +115,7 @@ class Worker:
     def release(self) -> None:
         """Give up locks, timers and connection as they are, as the death of the process would."""
         self._schedule.stop()
+        self._journal.close()
         self._files.release()
         self._stream.close()
 
@@ -123,23 +130,48 @@ class Worker:
         if batch is None:
             self._rotate_due()
             self._drop_sealed()
+            self._journal.sync()
             self._patience.went_well()
             return
         require_open(self._files, set(batch.parts))
         ahead = not self._stopping and self._reader.request_ahead(batch)
         states = self._files.append(batch)
         entries = self._reader.receive_ahead() if ahead else {}
-        record = self._current().next(files=states, through=batch.through(self._current().through))
-        self._unheard = (record.batch, batch)
-        self._stream.send_commit(record, batch.parts)
-        following = self._reader.render(entries)  # while the server commits
-        self._stream.receive_commit()
-        self._acknowledged(record)
-        self._remember_unheard()
-        self._count(batch)
-        self._in_hand = following
+        self._in_hand = self._commit_batch(batch, states, entries)
         self._rotate_due()
         self._patience.went_well()
+
+    def _commit_batch(self, batch: Batch, states: Mapping[str, FileState], entries: Entries) -> Batch | None:
+        """Commit a batch that was appended; returns the one that follows it, of these entries.
+
+        Where the server says that entries of it have rows already, those are cut off again, and the others committed.
+        """
+        following = None
+        while True:
+            record = self._next_record(batch, states)
+            keys = {event_type: part.event_ids for event_type, part in batch.parts.items() if part.event_ids}
+            self._journal.intend(record.batch, int(self._patience.pauses.wall() * 1000), keys)
+            self._stream.send_commit(record, batch.parts, ahead=entries)
+            following = following or self._reader.render(entries)  # while the server commits
+            try:
+                self._stream.receive_commit()
+            except AlreadyWritten as error:
+                batch = self._renderer.without(batch, error.keys)
+                self._files.cut_back()
+                states = self._files.append(batch)
+            else:
+                break
+        self._acknowledged(record)
+        self._count(batch)
+        return following
+
+    def _next_record(self, batch: Batch, states: Mapping[str, FileState]) -> Record:
+        """Return the record that the commit of a batch puts in the place of the present one."""
+        current = self._current()
+        total = dict(current.total)
+        for event_type, part in batch.parts.items():
+            total[event_type] = total.get(event_type, 0) + part.row_count
+        return current.next(files=states, through=batch.through(current.through), total=total)
 
     def _look_around(self) -> None:
         """Take over from consumers whose lease is gone, and end files whose writers are dead (steps 15 and 16).
@@ -159,37 +191,32 @@ class Worker:
             event(_log, "server.warning", logging.WARNING, what=warning)
 
     def _check_disk(self) -> None:
-        """Pause before the disk is full, and where the directory is not what it was."""
+        """Pause before the disk is full, and where the directory, or an open file, is not what it was."""
         now = self._monotonic()
         if now >= self._check_disk_at:
             self._directory.check()
+            self._files.require_unchanged()
             self._check_disk_at = now + _DISK_CHECK_SECONDS
 
     def _monotonic(self) -> float:
         return self._patience.pauses.monotonic()
 
     def _current(self) -> Record:
-        if self._record is None:
+        if self._committed.record is None:
             raise StreamUnavailable("no record was adopted")
-        return self._record
+        return self._committed.record
 
-    def _commit(self, record: Record, *, restore: bool = False) -> None:
+    def _commit(self, record: Record) -> None:
         """Commit a record that acknowledges no entries."""
-        self._stream.send_commit(record, {}, restore=restore)
+        self._journal.intend(record.batch, int(self._patience.pauses.wall() * 1000), {})
+        self._stream.send_commit(record, {})
         self._stream.receive_commit()
+        self._acknowledged(record)
 
     def _acknowledged(self, record: Record) -> None:
-        self._record = record
+        self._committed.record = record
         self._files.acknowledged(record)
-
-    def _remember_unheard(self) -> None:
-        """Remember the batch whose commit was on its way, where it is the one that the record tells of.
-
-        Its rows stand then, whoever told it. A commit that did not run has its rows cut: they have to be written again.
-        """
-        if self._unheard and self._unheard[0] == self._current().batch:
-            self._reader.written(self._unheard[1])
-        self._unheard = None
+        self._journal.acknowledge(record)
 
     def _count(self, batch: Batch) -> None:
         self.totals.batches += 1
@@ -256,17 +283,15 @@ class Worker:
     def _drop_sealed(self) -> None:
         """Let the record drop the files that are sealed: the next batch would, but none may come for long."""
         if self._files.are_some_just_sealed:
-            record = self._current().next()
-            self._commit(record)
-            self._acknowledged(record)
+            self._commit(self._current().next())
 
     def _commit_and_seal(self, record: Record) -> None:
         """Commit a record that names files under `closing`, then seal them; the next record drops them."""
         self._commit(record)
-        self._acknowledged(record)
+        self._journal.sync()  # which files there are is known on disk before the first row of a new one
         for closing in record.closing:
             self._files.seal(closing)
-        self._record = msgspec.structs.replace(record, closing=[])
+        self._committed.record = msgspec.structs.replace(record, closing=[])
 
     def _close(self) -> None:
         """Seal the open files and let the lease go; only after a step or recovery that ended well.
@@ -279,6 +304,7 @@ class Worker:
         ]
         self._commit_and_seal(self._current().next(files={}, closing=old))
         self._commit(self._current().next())
+        self._journal.sync()
         self._stream.release_lease()
 
     # Recovery: steps 2 to 6, and 9 and 10
@@ -293,7 +319,7 @@ class Worker:
             if error is not None:
                 self._is_disk_doubted |= isinstance(error, DiskTrouble)
                 can_wait = self._patience.wait_out(error)
-                if self._stopping and not (can_wait and self._record):
+                if self._stopping and not (can_wait and self._started):
                     event(_log, "worker.stopped_early", logging.WARNING, next="the next start finishes it")
                     return False
             try:
@@ -308,25 +334,14 @@ class Worker:
         self._prove_disk()
         self._stream.open()
         self._check_server()
-        if self._record is None and (holder := self._stream.other_directory(self._directory.id)):
-            raise NameHeld(f"consumer name is held by a live worker in directory {holder}")
-        registration = self._stream.register(self._directory.id, renew=self._record is not None)
-        if self._record is not None:
+        is_first = self._committed.record is None
+        self._joining.join()
+        if not is_first:
             self._reader.survived()
-        plan = recovery.plan(self._record, registration.record)
-        record = plan.record
-        if plan.restore:
-            event(_log, "server.lost_its_tail", logging.ERROR, commits=plan.lost_commits)
-            record = self._files.restorable(record)
-            self._reader.recall()  # before the commit: where its reply is lost, the next round has nothing to restore
-            self._commit(record, restore=True)
-        # Of what it is given from here on, one that has never acknowledged anything could not tell where that begins.
-        through = self._stream.acknowledged_through()
-        self._record = msgspec.structs.replace(self._files.adopt(record), through=through)
-        self._remember_unheard()
         self._note_births()
         if not self._stopping:
             self._open_missing()
+            self._joining.enter(put_back_forgotten=lambda: put_back_forgotten(self._directory, self._stream))
 
     def _prove_disk(self) -> None:
         """Make sure that a batch could be written, before anything renews the lease or takes entries.
@@ -341,8 +356,12 @@ class Worker:
     def _open_missing(self) -> None:
         """Have one open file per type that can be trusted; at a start new ones, whatever was left open before."""
         missing = [event_type for event_type in TYPES if not self._started or event_type not in self._files.open]
-        doubted = [event_type for event_type, file in self._files.open.items() if file.is_doubted]
-        self._renew(dict.fromkeys(doubted, Reason.DISK) | dict.fromkeys(missing, Reason.START))
+        doubted = {
+            event_type: Reason.CHANGED if file.is_changed else Reason.DISK
+            for event_type, file in self._files.open.items()
+            if file.is_doubted or file.is_changed
+        }
+        self._renew(doubted | dict.fromkeys(missing, Reason.START))
         if not self._started:
             event(_log, "worker.ready", files=",".join(file.path.name for file in self._files.open.values()))
         self._started = True

@@ -48,12 +48,13 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     separator: str
     timezone: str | None = None  # in which instants are written; not told by early versions
     sealed_ms: int | None = None  # by the worker's clock; not told by early versions, nor by replays
+    series: str | None = None  # id; not told by early versions, nor by replays
     compressed: Compressed | None = None
     uploaded: Uploaded | None = None
 
 
 class Writer(Struct, frozen=True, kw_only=True):
-    """Who seals: what every manifest of this process says."""
+    """Who wrote a file, and how its rows look."""
 
     consumer: str
     directory: str

@@ -7,8 +7,7 @@ others' taken over, only while there is neither (protocol traps 1, 21 and 22).
 import logging
 from collections.abc import Callable
 
-from schemas.events import TYPES
-from worker.batch import Batch, BatchSize, Known, Renderer, Written
+from worker.batch import Batch, BatchSize, Renderer
 from worker.log import event
 from worker.stream import Entries, Pending, Stream
 
@@ -18,7 +17,6 @@ _log = logging.getLogger(__name__)
 # suspected. From then on it is read alone, so every further one that counts is a death with nothing else in hand.
 _SUSPECTED_FROM = 3  # deliveries
 _LONE_DEATHS = 5
-_REMEMBERED_BATCHES = 4  # of full size, at least
 
 
 class Reader:
@@ -35,9 +33,7 @@ class Reader:
         self._look_every_seconds = look_every_seconds
         self._monotonic = monotonic
         self._look_at = 0.0
-        self._written = Written(_REMEMBERED_BATCHES * len(TYPES) * size.max_bytes)
         self._alone: Pending | None = None  # the last one that was asked for
-        self._known: Known = {}  # entries with rows that a server which forgot may deliver again
 
     def next_batch(self, *, wait: bool) -> Batch | None:
         """Read when nothing is in hand: own pending entries first, then those of the dead, then new ones.
@@ -56,10 +52,7 @@ class Reader:
         if not wait:
             return None
         self._stream.request_new(self._size.entries, block=True)
-        entries = self._stream.receive_entries()
-        if not entries:
-            self._known = {}  # what a forgetful server had to deliver again has come
-        return self.render(entries)
+        return self.render(self._stream.receive_entries())
 
     def request_ahead(self, batch: Batch) -> bool:
         """Ask for the batch after this one; False where something else has to be read first."""
@@ -74,18 +67,10 @@ class Reader:
 
     def render(self, entries: Entries, *, pending: bool = False) -> Batch | None:
         """Return the batch of these entries, or None where there are none."""
-        batch = self._renderer.render(entries, pending=pending, known=self._known)
+        batch = self._renderer.render(entries, pending=pending)
         if batch:
             self._size.observe(batch)
         return batch
-
-    def written(self, batch: Batch) -> None:
-        """Remember a batch whose commit ran."""
-        self._written.add(batch)
-
-    def recall(self) -> None:
-        """Write no second row for what the server forgot: it may deliver the last batches again (step 10)."""
-        self._known = self._written.recall()
 
     def survived(self) -> None:
         """Tell the server, after a recovery, that this process lives: what it had in hand did not kill it.

@@ -20,6 +20,8 @@ class FileState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_id: str | None = None
     first_time_ms: int | None = None  # earliest and latest timeLogged
     last_time_ms: int | None = None
+    sha256: str | None = None  # of the committed bytes; not told by early versions
+    series: str | None = None  # id of the series that the file was born into; not told by early versions
 
 
 class Closing(Struct, frozen=True, kw_only=True):
@@ -31,13 +33,19 @@ class Closing(Struct, frozen=True, kw_only=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """The commit record of (consumer, directory). `batch` counts commits and never goes back."""
+    """The commit record of (consumer, directory). `batch` counts commits, `total` rows; neither ever goes back."""
 
     batch: int = 0
     committed_ms: int | None = None  # by the worker's clock, for people to read
     through: dict[str, str] = {}  # by type: what the consumer was given is acknowledged through this stream id
     files: dict[str, FileState] = {}
     closing: list[Closing] = []
+    total: dict[str, int] = {}  # by type: rows that this consumer ever committed in this directory
+
+    @property
+    def is_retired(self) -> bool:
+        """Tell whether this is what is left of the record of a consumer that was retired."""
+        return self.committed_ms is None
 
     def next(self, **changes: object) -> "Record":
         """Return the record of the next commit."""

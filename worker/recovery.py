@@ -16,11 +16,11 @@ class Plan(NamedTuple):
 
 
 def plan(mine: Record | None, theirs: Record | None) -> Plan:
-    """Compare my last acknowledged or adopted record with the server's.
+    """Compare my last acknowledged or adopted record with the server's; at a start mine is the journal's.
 
-    The server's is at least as new: a commit of mine ran whose reply was lost, or none did; its lengths hold. It is
-    older: the server lost its tail. The rows beyond its record were acknowledged and may be the only copy, so mine
-    holds and is put back. A length that was never acknowledged is used in neither case.
+    The server's is at least as new: a commit of mine ran whose reply was lost, or none did, or the journal is stale;
+    its lengths hold. It is older, or missing: the server lost its tail. The rows beyond its record were acknowledged
+    and may be the only copy, so mine holds and is put back. A length that was never acknowledged is used in no case.
     """
     if mine is None:
         return Plan(theirs or Record(), restore=False, lost_commits=0)

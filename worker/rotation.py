@@ -20,6 +20,9 @@ class Reason(StrEnum):
     STOP = "stop"
     DISK = "disk"  # a write or fsync of it failed: cut, and never written on
     ORPHAN = "orphan"  # its writer died, another worker of the directory sealed it
+    CHANGED = "changed"  # somebody changed it while it was open: never written on
+    SHORT = "short"  # rows that were committed in it are gone: sealed with those that are left
+    DOUBT = "doubt"  # nobody knows how much of it is committed: sealed as it stands
 
 
 def rotation_reason(settings: RotationSettings, file: FileState, age_seconds: float, now: datetime) -> Reason | None:

@@ -36,11 +36,11 @@ class Layout(NamedTuple):
     missing: str
 
     @classmethod
-    def of(cls, settings: RowSettings) -> "Layout":
+    def of(cls, row_format: Format, separator: str) -> "Layout":
         """Return the layout of a format."""
-        if settings.format is Format.ORIGINAL:
-            return cls(settings.separator, settings.separator + "\r\n", " - ")
-        return cls(settings.separator, "\n", "-")
+        if row_format is Format.ORIGINAL:
+            return cls(separator, separator + "\r\n", " - ")
+        return cls(separator, "\n", "-")
 
 
 def is_suspect(payload: bytes) -> bool:
@@ -100,9 +100,14 @@ def queued_seconds(logged_ms: int, queued_ms: int | None) -> str | None:
 
 def header(columns: Sequence[str], settings: RowSettings) -> bytes:
     """Return the header line of a file; nothing for jsonl, whose rows name their columns."""
-    if settings.format is Format.JSONL:
+    return header_line(settings.format, settings.separator, columns)
+
+
+def header_line(row_format: Format, separator: str, columns: Sequence[str]) -> bytes:
+    """Return the same by format and separator alone."""
+    if row_format is Format.JSONL:
         return b""
-    layout = Layout.of(settings)
+    layout = Layout.of(row_format, separator)
     return (layout.separator.join(columns) + layout.terminator).encode()
 
 
@@ -192,7 +197,7 @@ class Rows:
     def __init__(self, event_type: str, settings: RowSettings) -> None:
         self.columns = settings.columns[event_type]
         self.header = header(self.columns, settings)
-        self._layout = Layout.of(settings)
+        self._layout = Layout.of(settings.format, settings.separator)
         self._jsonl = settings.format is Format.JSONL
         clock = Clock(settings.timezone)
         names = {

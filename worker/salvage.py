@@ -1,10 +1,12 @@
-"""Keeping aside what must not be lost silently: tails that are cut off, files that turned out shorter than committed.
+"""Keeping aside what must not be lost silently, each with a note beside it that says what is known of it.
 
-`recovered/` holds rows that were appended but never acknowledged, so they stand (or will stand) in another file too;
-`lost/` holds notes of committed rows that a file no longer has, and of entries that nobody read. Both are inside the
-directory of accounting files.
+`recovered/` holds tails that were cut off a file, and copies of files that somebody removed or replaced; `lost/` holds
+notes of committed rows that a file no longer has, of rows of which nobody knows whether they count, and of entries
+that nobody read. Both are inside the directory of accounting files. A tail that was not acknowledged comes again; one
+that is in doubt may be the only copy of rows that were acknowledged.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -12,77 +14,79 @@ from pathlib import Path
 
 import msgspec
 
-from worker.accounting_file import AccountingFile, sync_directory, write_durably
+from worker.accounting_file import AccountingFile
+from worker.durable import make_directory, sync_directory, write_durably
 
-_TAIL = re.compile(r"\.tail(\.[0-9]+)?\.json$")
-
-_ENTRIES = "entries"
 RECOVERED = "recovered"
 LOST = "lost"
 
+_MODE = 0o640  # they hold addresses
+_TAIL = re.compile(r"\.tail(\.[0-9]+)?\.json$")
+_ENTRIES = "entries"
 
-def _free(directory: Path, name: str) -> Path:
-    """Return a path that is not taken: a file can be cut more than once."""
-    directory.mkdir(exist_ok=True)
-    path, number = directory / name, 0
-    while os.path.lexists(path):
-        number += 1
-        path = directory / f"{name}.{number}"
-    return path
-
-
-def _note(path: Path, **facts: object) -> None:
-    write_durably(path, msgspec.json.format(msgspec.json.encode(facts)) + b"\n")
+_UNACKNOWLEDGED = "appended and not acknowledged: the server gives these rows out again"
+_IN_DOUBT = (
+    "appended, and the server has forgotten what it acknowledged: these rows may be the only copy, "
+    "or stand in another file, or come again"
+)
 
 
-def keep_tail(directory: Path, file: AccountingFile) -> Path:
-    """Copy what stands beyond the committed length of a file to `recovered/`, durably, with a note beside it."""
+class TailNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a tail in `recovered/`."""
+
+    file: str  # that it was cut off, relative to the directory
+    offset: int
+    bytes: int
+    sha256: str = ""  # not told by early versions
+    series: str | None = None
+    in_doubt: bool = False
+    why: str = ""
+
+
+_tail_note = msgspec.json.Decoder(TailNote)
+
+
+def keep_tail(directory: Path, file: AccountingFile, *, in_doubt: bool) -> Path:
+    """Copy what stands beyond the committed length of a file to `recovered/`, durably, with a note beside it.
+
+    A tail that was kept already, when cutting it off failed, is kept once. Raises OSError, DiskTrouble.
+    """
+    digest = hashlib.sha256()
+    for piece in file.tail():
+        digest.update(piece)
+    note = TailNote(
+        file=str(file.path.relative_to(directory)), offset=file.state.length, bytes=file.size() - file.state.length,
+        sha256=digest.hexdigest(), series=file.state.series, in_doubt=in_doubt,
+        why=_IN_DOUBT if in_doubt else _UNACKNOWLEDGED,
+    )  # fmt: skip
+    for known in tails(directory):
+        if read_tail_note(known) == note and content_of(known).exists():
+            return content_of(known)
     path = _free(directory / RECOVERED, f"{file.path.name}.tail")
-    content = file.tail()
-    _note(
-        path.with_name(path.name + ".json"),
-        file=str(file.path.relative_to(directory)),
-        offset=file.state.length,
-        bytes=len(content),
-        why="appended but not acknowledged: these rows stand in another file, or will be read again",
-    )
-    write_durably(path, content)
+    write_durably(path.with_name(path.name + ".json"), _json(note), _MODE)
+    write_durably(path, file.tail(), _MODE)
     sync_directory(directory)
     return path
 
 
 def keep_whole(directory: Path, file: AccountingFile, why: str) -> Path:
-    """Copy what is committed of a file to `recovered/`, durably, with a note beside it."""
+    """Copy what is committed of a file to `recovered/`, durably, with a note beside it.
+
+    Of a file that has become shorter, what is left of it. Raises OSError, DiskTrouble.
+    """
     path = _free(directory / RECOVERED, file.path.name)
-    _note(
-        path.with_name(path.name + ".json"), file=file.path.name, rows=file.state.rows, bytes=file.state.length, why=why
-    )
-    write_durably(path, file.content())
+    kept = min(file.state.length, file.size())
+    _note(path, file=file.path.name, rows=file.state.rows, bytes=file.state.length, kept_bytes=kept, why=why)
+    write_durably(path, file.content(kept), _MODE)
     sync_directory(directory)
     return path
 
 
-def kept(directory: Path) -> list[Path]:
-    """Return the notes on committed rows that were kept aside: those in `lost/`, and of whole files in `recovered/`."""
-    notes = [*(directory / LOST).glob("*.json"), *(directory / RECOVERED).glob("*.json")]
-    return sorted(note for note in notes if not _TAIL.search(note.name) and note not in lost_entries(directory))
-
-
-def lost_entries(directory: Path) -> list[Path]:
-    """Return the notes on entries that are gone from the streams without rows."""
-    return sorted((directory / LOST).glob(f"{_ENTRIES}.*.json"))
-
-
-def tails(directory: Path) -> list[Path]:
-    """Return the notes on tails in `recovered/`: rows that were never acknowledged, so they stand elsewhere, too."""
-    return sorted(note for note in (directory / RECOVERED).glob("*.json") if _TAIL.search(note.name))
-
-
 def note_short(directory: Path, file: AccountingFile) -> Path:
-    """Note in `lost/` that a file is shorter than what was committed, and move it there as it is."""
+    """Note in `lost/` that a file is shorter than what was committed, and move it there as it is. Raises OSError."""
     path = _free(directory / LOST, file.path.name)
     _note(
-        path.with_name(path.name + ".json"),
+        path,
         file=str(file.path.relative_to(directory)),
         committed_bytes=file.state.length,
         found_bytes=file.size(),
@@ -97,10 +101,74 @@ def note_short(directory: Path, file: AccountingFile) -> Path:
     return path
 
 
-def note_lost_entries(directory: Path, name: str, facts: Mapping[str, object]) -> Path:
-    """Note in `lost/` that entries of a stream are gone; a second note of that name replaces the first."""
-    path = directory / LOST / f"{_ENTRIES}.{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    _note(path, **facts)
+def note(directory: Path, name: str, **facts: object) -> Path:
+    """Note in `lost/`, durably, what is wrong with a file; said again, it is noted once. Raises OSError."""
+    folder = directory / LOST
+    content = _json(facts)
+    for known in folder.glob(f"{name}*.json"):
+        if known.read_bytes() == content:
+            return known
+    make_directory(folder)
+    path, number = folder / f"{name}.json", 0
+    while os.path.lexists(path):
+        number += 1
+        path = folder / f"{name}.{number}.json"
+    write_durably(path, content, _MODE)
     sync_directory(directory)
     return path
+
+
+def note_lost_entries(directory: Path, name: str, facts: Mapping[str, object]) -> Path:
+    """Note in `lost/` that entries of a stream are gone; a second note of that name replaces the first."""
+    path = directory / LOST / f"{_ENTRIES}.{name}"
+    make_directory(path.parent)
+    _note(path, **facts)
+    sync_directory(directory)
+    return path.with_name(path.name + ".json")
+
+
+def kept(directory: Path) -> list[Path]:
+    """Return the notes on committed rows that were kept aside: those in `lost/`, and of whole files in `recovered/`."""
+    notes = [*(directory / LOST).glob("*.json"), *(directory / RECOVERED).glob("*.json")]
+    return sorted(note for note in notes if not _TAIL.search(note.name) and note not in lost_entries(directory))
+
+
+def lost_entries(directory: Path) -> list[Path]:
+    """Return the notes on entries that are gone from the streams without rows."""
+    return sorted((directory / LOST).glob(f"{_ENTRIES}.*.json"))
+
+
+def tails(directory: Path) -> list[Path]:
+    """Return the notes on tails in `recovered/`."""
+    return sorted(note for note in (directory / RECOVERED).glob("*.json") if _TAIL.search(note.name))
+
+
+def content_of(note_path: Path) -> Path:
+    """Return where the rows of a tail stand, by its note."""
+    return note_path.with_name(note_path.name.removesuffix(".json"))
+
+
+def read_tail_note(path: Path) -> TailNote | None:
+    """Return what a note on a tail says, None where that is none, or gone. Raises OSError."""
+    try:
+        return _tail_note.decode(path.read_bytes())
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _free(folder: Path, name: str) -> Path:
+    """Return a path that is not taken: a file can be cut more than once. A note without its file is replaced."""
+    make_directory(folder)
+    path, number = folder / name, 0
+    while os.path.lexists(path):
+        number += 1
+        path = folder / f"{name}.{number}"
+    return path
+
+
+def _note(path: Path, **facts: object) -> None:
+    write_durably(path.with_name(path.name + ".json"), _json(facts), _MODE)
+
+
+def _json(facts: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(facts)) + b"\n"

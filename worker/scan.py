@@ -5,7 +5,8 @@ then the record: the other way round, the writer could have committed in between
 this directory gave out are looked at; anything else, such as the old plugin's files, is foreign and never touched.
 
 A record can outlive its files: who seals one may die before the record drops it. So the records of consumers that are
-gone are looked at as well, and what they name is cleared once it is certain that it is over.
+gone are looked at as well, and what they name is cleared once it is certain that it is over. And files can outlive
+their record, on a server that forgot: the journal of their consumer has it, and it is put back first.
 """
 
 import logging
@@ -15,15 +16,14 @@ from typing import Protocol
 
 import msgspec
 
-from worker import salvage
+from worker import journal, locks, mending, salvage
 from worker.accounting_file import AccountingFile
 from worker.archive import discard
-from worker.catalogue import find
-from worker.directory import Directory, is_at_work
+from worker.directory import Directory
+from worker.errors import Locked
 from worker.files import Files
-from worker.inventory import Place
 from worker.log import event
-from worker.manifest import BadManifest, manifest_path
+from worker.manifest import manifest_path
 from worker.records import Closing, FileState, Record
 from worker.rotation import Reason
 from worker.stream import Seized
@@ -43,15 +43,39 @@ class Fence(Protocol):
     def forget(self, seized: Seized, record: Record) -> bool:
         """Clear the file from that record."""
 
+    @property
+    def compares(self) -> bool:
+        """Tell whether the server forgot lately."""
+
+    def put_back(self, consumer: str, record: Record) -> bool:
+        """Put a dead consumer's record back; False where the server has it, or a newer one."""
+
 
 def scan(directory: Directory, files: Files, fence: Fence) -> int:
     """Seal, or unlink, what dead workers left in the directory; returns how many files that were."""
     return _scan_files(directory, files, fence) + _scan_records(directory, files, fence)
 
 
+def put_back_forgotten(directory: Directory, fence: Fence) -> None:
+    """Put back the records of consumers that are not at work, where their journals are newer than the server."""
+    for consumer in journal.consumers(directory.path):
+        if consumer == directory.consumer:
+            continue
+        try:
+            lock = locks.ConsumerLock(directory.path, consumer)  # it cannot start meanwhile
+        except Locked:
+            continue
+        try:
+            told = journal.read(directory.path, consumer, directory.id)
+            if told.record and told.record.batch and fence.put_back(consumer, told.record):
+                event(_log, "record.put_back", logging.ERROR, consumer=consumer, commits=told.record.batch)
+        finally:
+            lock.release()
+
+
 def _scan_files(directory: Directory, files: Files, fence: Fence) -> int:
     done = 0
-    for event_type, location in directory.locations.items():
+    for event_type, location in directory.all_locations():
         for name in location.given_out():
             path = location.path / name
             file = None if files.holds(name) else AccountingFile.adopt_orphan(path)
@@ -69,7 +93,9 @@ def _scan_records(directory: Directory, files: Files, fence: Fence) -> int:
     """
     done = 0
     for consumer, record in fence.abandoned():
-        if not is_at_work(directory.path, consumer):  # else its lease ran out: it stalls, or has trouble with the disk
+        if not locks.is_at_work(
+            directory.path, consumer
+        ):  # else its lease ran out: it stalls, or has trouble with the disk
             done += sum(_end(directory, files, fence, *named) for named in _named(directory, record))
     return done
 
@@ -82,31 +108,16 @@ def _named(directory: Directory, record: Record) -> list[tuple[str, FileState]]:
 
 def _end(directory: Directory, files: Files, fence: Fence, event_type: str, state: FileState) -> bool:
     """Bring a file that a record named to its end; tells whether there was one to seal."""
-    path = directory.locations[event_type].path / state.name
+    path = directory.location_of(event_type, state).path / state.name
     file = AccountingFile.adopt_orphan(path)
     if file is None:
-        if not os.path.lexists(path) and _is_over(directory, event_type, state):
+        if not os.path.lexists(path) and mending.is_over(directory, event_type, state):
             _clear(fence, event_type, path)
         return False
     with file:
         if seized := fence.seize(event_type, state.name):
             _finish(files, fence, event_type, file, seized)
         return seized is not None
-
-
-def _is_over(directory: Directory, event_type: str, state: FileState) -> bool:
-    """Tell whether a file that is gone from its location was sealed, or unlinked because it had no rows.
-
-    Names are never used twice. A manifest that was written elsewhere, or of fewer rows, tells nothing of this file.
-    """
-    location = directory.locations[event_type]
-    try:
-        manifest = find(Place(event_type, location.path, location.archive), state.name)
-    except BadManifest:
-        return False
-    if manifest is None:
-        return not state.rows
-    return manifest.directory == directory.id and manifest.bytes >= state.length
 
 
 def _clear(fence: Fence, event_type: str, path: Path) -> None:
@@ -129,12 +140,12 @@ def _finish(files: Files, fence: Fence, event_type: str, file: AccountingFile, s
     """Bring a file that a seized record names to its end, and clear it from the record."""
     closing = _closing(seized.record, event_type, file.path.name)
     event(_log, "file.orphan", file=file.path, consumer=seized.consumer, rows=closing.file.rows)
-    if closing.file.inode != file.state.inode:
+    file.state = closing.file
+    if file.is_the_recorded_one():
+        files.finish_orphan(closing, file, seized.consumer, in_doubt=fence.compares)
+    else:
         event(_log, "file.swapped", logging.ERROR, file=file.path, why="not the file of the record: left as it is")
         file.close()
-    else:
-        file.state = closing.file
-        files.finish_orphan(closing, file)
     fence.forget(seized, _without(seized.record, event_type, file.path.name))
 
 
@@ -154,15 +165,21 @@ def _without(record: Record, event_type: str, name: str) -> Record:
 
 
 def _unnamed(directory: Directory, files: Files, event_type: str, file: AccountingFile) -> None:
-    """Unlink a file that no record names; rows in it are kept aside first (only a server that forgot leaves some)."""
+    """End a file that neither a record nor a journal names: unlink it, or seal it as it stands where it has rows.
+
+    Rows come after the record that names their file, and that stands in the journal. So both are lost, and nobody knows
+    how many of the rows count.
+    """
     if manifest_path(file.path).exists():  # sealed; perhaps interrupted while it was moved
-        files.finish_move(event_type, file)
+        mending.finish_move(directory, event_type, file)
         return
-    header, size = files.header(event_type), file.size()
-    file.state = FileState(name=file.path.name, inode=file.state.inode, length=len(header), opened_ms=0)
-    if file.content() != header:  # another's, who replaced ours
+    header, size = directory.header_of(event_type, file), file.size()
+    if header and file.first_line() != header:  # another's, who replaced ours
         file.state = msgspec.structs.replace(file.state, length=0)
-    if size > file.state.length:
-        kept = salvage.keep_tail(directory.path, file)
+        kept = salvage.keep_tail(directory.path, file, in_doubt=True)
         event(_log, "file.unnamed", logging.ERROR, file=file.path, bytes=size, kept=kept)
-    discard(file)
+        discard(file)
+    elif size == len(header):
+        discard(file)
+    else:
+        files.seal_in_doubt(event_type, file)

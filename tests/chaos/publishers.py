@@ -4,6 +4,7 @@ A failure tells nothing about whether the batch was added, so the same batch goe
 the server says OK or DUPLICATE. A GAP would mean that the server lost what it had acknowledged: reported, and the end.
 """
 
+import itertools
 import random
 import threading
 import time
@@ -66,7 +67,7 @@ class Producer(threading.Thread):
         self._schedule = schedule
         self._next_number = index * _NUMBERS_EACH
         keys = Keys.of(partition)
-        self._keys = [keys.producers, keys.ledger, *keys.streams.values()]
+        self._keys = [keys.producers, keys.ledger, *keys.streams.values(), keys.history]
         self._client: Any = redis.Redis(
             port=port, protocol=2, socket_timeout=_SOCKET_TIMEOUT_SECONDS,
             socket_connect_timeout=_SOCKET_TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0),
@@ -100,8 +101,11 @@ class Producer(threading.Thread):
         batch = self._batch(min(size, left))
         self._seq += 1
         arguments: list[object] = [self.name, self._seq, ""]
+        numbers = itertools.count()
         for event_type, events in batch.items():
             made = [make_event(event_type, event.number, recipients=event.recipients) for event in events]
+            for each in made:
+                each["eventId"] = f"{self.name}:{self._seq}:{next(numbers)}"
             arguments += (event_type, len(events), encode(made))
         if self._send(arguments):
             self.published += (event for events in batch.values() for event in events)

@@ -12,7 +12,9 @@ _BAD_EPOCH = f"{_GUARDS}::test_trap_14_an_epoch_that_does_not_count_on_stops_a_s
 
 #: The first write of a script, and the test on a full server.
 _FIRST_WRITES = {
-    "register": ("redis.call('HDEL', KEYS[2], '') -- allowed", f"{_FULL}[register]"),
+    "register": ("redis.call('HDEL', owners, '') -- allowed", f"{_FULL}[register]"),
+    "arrive": ("redis.call('HDEL', owners, '') -- allowed", f"{_FULL}[arrive]"),
+    "put_back": ("redis.call('HDEL', owners, '') -- allowed", f"{_FULL}[put_back]"),
     "take_over": ("redis.call('HDEL', owners, '') -- allowed", f"{_FULL}[take_over]"),
     "seize": ("redis.call('HDEL', owners, '') -- allowed", f"{_FULL}[seize]"),
     "forget": ("redis.call('HDEL', KEYS[1], '') -- allowed", f"{_FULL}[forget]"),

@@ -19,7 +19,7 @@ from tests.janitor.lab import check as check_sealed
 from tests.support.events import recipients_of
 from tests.support.workers import HandClock, changed, make_worker
 from worker import catalogue
-from worker.inventory import contents, lines, places, sealed_in
+from worker.inventory import configured_places, contents, lines, sealed_in
 from worker.janitor import Janitor
 from worker.janitor.store import ObjectStore
 from worker.manifest import manifest_path
@@ -52,7 +52,7 @@ class JanitorMachine(Machine):
         super().__init__(base, patch)
         self.wish = wish
         self._settings = changed(self._settings, "rotation", archiving=wish.archiving)
-        self.places = places(self._settings.directory)
+        self.places = configured_places(self._settings.directory)
         if wish.other_file_system:
             for name, place in self.places.items():
                 (base / f"stash-{name}").mkdir()

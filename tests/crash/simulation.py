@@ -24,14 +24,15 @@ from tests.crash.wire import NOTHING_TO_READ, Wire
 from tests.crash.witness import Witness
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, changed, settings
-from worker import assembly, loop
+from worker import assembly, loop, process_id
 from worker.assembly import build_worker
 from worker.batch import Renderer
 from worker.errors import DiskTrouble, Locked, NameTaken, StreamUnavailable
 from worker.loop import Worker
 from worker.patience import Pauses
+from worker.stream import setup
 from worker.stream.keys import Keys
-from worker.stream.retirement import RETIRED, retire
+from worker.stream.retirement import retire
 
 LOOK_SECONDS = 11.0  # after so long, workers look for what the dead left
 _START = 1_795_373_300.0
@@ -71,6 +72,7 @@ class Simulation:
         self.processes: dict[int, Process] = {}  # by number of the slot: the one that lives
         self.workers: dict[int, Worker] = {}
         self._pids = 1
+        self._to_stop = set[int]()
         self.paths = [base / f"d{number}" / "files" for number in range(1 + max(slot.directory for slot in slots))]
         disks = []
         for path in self.paths:
@@ -87,6 +89,11 @@ class Simulation:
         patch.setattr(loop, "Schedule", Timers)
         patch.setattr(assembly, "Renderer", lambda _: _renderer())  # pure, and long in the making
         self.wire = Wire(self.tell)
+        patch.setattr(setup, "run_id", lambda _: str(self.wire.generation))
+        patch.setattr(process_id, "mine", self._running_name)
+        patch.setattr(
+            process_id, "is_gone", lambda holder: holder not in {each.name for each in self.processes.values()}
+        )
         install(self.kernel, patch)
         self.keys = Keys.of(PARTITION)
         self.wire.witness = Witness(self.wire.client, self.keys) if forgetful else None
@@ -94,11 +101,17 @@ class Simulation:
         self.publisher.publish_some(0)
         self._saved: dict[str, int] = {}  # by type: how many events had been published
         self.tail_was_lost = False
-        self.was_retired_at_work = False
         self._is_disk_bad = False
         self.troubles = [Troubles() for _ in self.paths]
         self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
         listen(patch, self.alarms)
+
+    def _running_name(self) -> str:
+        assert self.running
+        return self.running.name
+
+    def _living_names(self) -> set[str]:
+        return {process.name for process in self.processes.values()}
 
     # What a history does
 
@@ -125,6 +138,8 @@ class Simulation:
             worker = build_worker(self._settings[number], "", connect=connect, pauses=pauses)
             worker._files._now = lambda: datetime.fromtimestamp(_START + self.now, UTC)
             self.workers[number] = worker
+            if number in self._to_stop:
+                worker.stop()
             worker.run()
         except (Locked, NameTaken) as error:
             self.tell(process.name, "exits:", error)
@@ -149,7 +164,7 @@ class Simulation:
     def _check_locks(self, number: int) -> None:
         """Check that an idle worker has no other file open than its own: nobody else could seal it."""
         worker, process = self.workers[number], self.processes[number]
-        own = {worker._directory._lock._descriptor}
+        own = {worker._directory._lock._descriptor, worker._journal._descriptor}
         own |= {file.descriptor for file in (*worker._files._held.values(), *worker._files._sealed.values())}
         opened = {descriptor for descriptor, (owner, _) in self.kernel.opened.items() if owner is process}
         assert opened <= own, "a file that is not its own stays open, and locked"
@@ -165,6 +180,7 @@ class Simulation:
     def _bury(self, number: int) -> None:
         process = self.processes.pop(number)
         self.workers.pop(number, None)
+        self._to_stop.discard(number)
         self.kernel.close_descriptors(process)
         if self.wire.witness:
             self.wire.witness.died(process)
@@ -190,9 +206,11 @@ class Simulation:
         self.kernel.disks[directory].power_loss(chance)
 
     def stop(self, number: int) -> None:
-        """Ask the worker of a slot to stop, as SIGTERM does."""
+        """Ask the worker of a slot to stop, as SIGTERM does; one that is being put together, as soon as it is."""
         if number in self.workers:
             self.workers[number].stop()
+        elif number in self.processes:
+            self._to_stop.add(number)
 
     def lapse(self, number: int) -> None:
         """Let a lease run out, and so much time pass that everybody looks around."""
@@ -225,8 +243,6 @@ class Simulation:
             answer = retire(self.wire.plain, PARTITION, name)
         except StreamUnavailable as error:  # nothing is set up yet
             answer = f"unknown: {error}"
-        at_work = any(self.slots[each].name == name for each in self.processes)
-        self.was_retired_at_work |= at_work and answer == RETIRED
         self.tell(f"retire {name}: {answer}")
         return answer
 

@@ -23,7 +23,21 @@ OPERATIONS = {"EVALSHA", "XREADGROUP", "XPENDING", "XCLAIM", "EXISTS", "HGET", "
 
 NOTHING_TO_READ = "nothing to read"  # where an idle worker stands
 
-NAMES = ("register", "commit", "lease", "read_alone", "forgive", "set_aside", "take_over", "seize", "forget", "retire")
+NAMES = (
+    "register",
+    "commit",
+    "lease",
+    "read_alone",
+    "forgive",
+    "set_aside",
+    "take_over",
+    "seize",
+    "forget",
+    "retire",
+    "arrive",
+    "hand_in",
+    "put_back",
+)
 SCRIPTS = {Script(name).sha: name for name in NAMES}
 
 

@@ -21,7 +21,8 @@ from worker.stream.keys import Keys
 from worker.stream.script import Script
 
 _COMMIT, _REGISTER = Script("commit").sha, Script("register").sha
-_PER_TYPE = 7  # arguments of the commit script: the first is the type, the last its ids
+_FIRST = 10  # arguments of the commit script before those of the types
+_PER_TYPE, _IDS = 9, 6  # so many for each: the first is the type, and one its ids
 
 
 @dataclass(eq=False)
@@ -53,8 +54,10 @@ class Witness:
             return []
         arguments = request[3 + int(request[2]) :]
         owner = f"{arguments[0]} {arguments[1]}".encode()
-        if request[1] == _COMMIT and reply == b"OK":
-            commit = Commit(process, owner, restores=str(arguments[3]) == "1", entries=self._entries(arguments[8:]))
+        if request[1] == _COMMIT and isinstance(reply, list) and reply[0] == b"OK":
+            commit = Commit(
+                process, owner, restores=str(arguments[3]) == "1", entries=self._entries(arguments[_FIRST:])
+            )
             again = {entry for each in self.commits if not each.is_forgotten for entry in each.entries}
             assert not again & commit.entries.keys(), f"acknowledged twice: {again & commit.entries.keys()}"
             self.commits.append(commit)
@@ -68,7 +71,7 @@ class Witness:
         entries: dict[tuple[bytes, ...], list[str]] = {}
         for number, event_type in enumerate(TYPES):
             assert arguments[number * _PER_TYPE] == event_type
-            for entry_id in arguments[(number + 1) * _PER_TYPE - 1].split():
+            for entry_id in arguments[number * _PER_TYPE + _IDS].split():
                 [(_, fields)] = self._client.xrange(self._keys.streams[event_type], entry_id, entry_id)
                 content = fields[b"events"]
                 entries[event_type.encode(), entry_id, content] = recipients_of(msgspec.json.decode(content))

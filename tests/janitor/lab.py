@@ -10,7 +10,7 @@ import msgspec
 from schemas.events import TYPES
 from tests.support.workers import settings
 from worker.archive import READ_ONLY
-from worker.inventory import Place, Stored, lines, places, sealed_file, sealed_in
+from worker.inventory import Place, Stored, configured_places, lines, sealed_file, sealed_in
 from worker.janitor import Done, Janitor
 from worker.janitor.store import ObjectStore
 from worker.manifest import Manifest, encode, manifest_path
@@ -26,7 +26,7 @@ class Lab:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.settings = settings(path).directory
-        self.places = places(self.settings)
+        self.places = configured_places(self.settings)
         for place in self.places.values():
             place.archive.mkdir(parents=True)
         (path / ".directory-id").write_text("0123456789abcdef\n")

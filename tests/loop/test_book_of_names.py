@@ -89,11 +89,11 @@ def test_trap_36_the_name_of_a_file_that_was_unlinked_is_not_used_again_though_i
 ) -> None:
     location = lab.worker()._directory.locations["delivered"]
     now = datetime.now(UTC)
-    unlinked = [location.create("worker-1", b"type\n", now).path for _ in range(3)]
+    unlinked = [location.create("worker-1", b"type\n", "", now).path for _ in range(3)]
     for path in unlinked:
         path.unlink()
     spoil(book_of(lab))
-    assert stamp(location.create("worker-1", b"type\n", now - timedelta(days=1)).path) > stamp(unlinked[-1])
+    assert stamp(location.create("worker-1", b"type\n", "", now - timedelta(days=1)).path) > stamp(unlinked[-1])
 
 
 def test_the_name_of_a_compressed_file_is_seen_by_its_manifest(lab: Lab) -> None:

@@ -1,5 +1,6 @@
 """What a restart, a lost reply or a server that forgot does to rows: each stands in the files exactly once."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from tests.loop.conftest import Lab
 from tests.loop.test_rows_reach_files import expected
-from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
+from tests.support.files import check_manifest, data_files, recipients_in, rows_of, sealed_files
 from tests.support.workers import drain, settings
 from worker import records
 from worker.accounting_file import AccountingFile
@@ -314,15 +315,31 @@ def test_trap_34_a_batch_whose_commit_did_not_run_is_written_again_where_the_ser
     assert recipients_in(lab.path) == expected(lab)
 
 
-def test_a_file_that_became_shorter_is_noted_as_lost_and_never_extended(lab: Lab) -> None:
+def test_a_file_that_became_shorter_is_sealed_with_what_is_left_and_what_is_missing_is_noted(lab: Lab) -> None:
+    lab.publisher.publish_some(9)
+    worker = lab.worker()
+    drain(worker, 9)
+    lab.die(worker)
+    [file] = data_files(lab.path, "delivered")
+    rows = rows_of(file)
+    os.truncate(file, file.stat().st_size - 5)
+    lab.worker()
+    [sealed] = sealed_files(lab.path, "delivered")
+    assert check_manifest(sealed).reason == "short"
+    assert rows_of(sealed) == rows[:2]
+    note = json.loads((lab.path / "lost" / f"{file.name}.short.json").read_bytes())
+    assert (note["committed_rows"], note["found_rows"]) == (3, 2)
+
+
+def test_a_file_of_which_not_even_the_header_is_left_goes_to_lost_as_it_is(lab: Lab) -> None:
     lab.publisher.publish_some(3)
     worker = lab.worker()
     drain(worker, 3)
     lab.die(worker)
     [file] = data_files(lab.path, "delivered")
-    os.truncate(file, file.stat().st_size - 5)
+    os.truncate(file, 5)
     lab.worker()
-    assert (lab.path / "lost" / file.name).exists()
+    assert (lab.path / "lost" / file.name).stat().st_size == 5
     assert b"committed_rows" in (lab.path / "lost" / f"{file.name}.json").read_bytes()
     assert not file.exists()
 

@@ -30,7 +30,7 @@ class Reader:
         assert directory is not None
         self._records = CommitRecords(lab.wire.connect, PARTITION, directory)
         self._between = between
-        self.follower = Follower(list(places(lab.settings.directory).values()), self._read)
+        self.follower = Follower(places(lab.settings.directory), self._read)
         self.search = Search(Criteria(()), Span(), lab.settings.rows)
         self.seen: Counter[str] = Counter()
 

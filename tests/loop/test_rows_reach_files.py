@@ -189,7 +189,9 @@ def test_a_second_process_of_the_same_name_in_the_same_directory_is_refused_with
     lab.worker()
     configured = settings(lab.path)
     with pytest.raises(Locked, match=r"worker-1 is already at work here, in process \d+"):
-        Directory(configured.directory, configured.names, "worker-1", partition=PARTITION, archiving=True)
+        Directory(
+            configured.directory, configured.names, configured.rows, "worker-1", partition=PARTITION, archiving=True
+        )
 
 
 def test_two_workers_of_different_names_share_a_directory_without_sharing_files(lab: Lab) -> None:

@@ -107,7 +107,7 @@ def test_trap_16_the_name_of_an_unlinked_file_is_never_given_out_again(lab: Lab)
     now = datetime(2026, 10, 25, 2, 30, tzinfo=UTC)
     names = []
     for _ in range(3):  # within one second, and the hour that comes twice: the clock gives no other name
-        file = location.create("worker-1", b"type\n", now)
+        file = location.create("worker-1", b"type\n", "", now)
         names.append(file.path.name)
         archive.discard(file)
     assert len(set(names)) == 3

@@ -16,7 +16,7 @@ from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, changed, settings
 from worker.audit.finding import Kind
 from worker.catalogue import append
-from worker.inventory import places, sealed
+from worker.inventory import configured_places, sealed
 from worker.manifest import manifest_path
 from worker.settings import Settings
 from worker.stream.dead_letters import dead_letters
@@ -247,7 +247,7 @@ def test_files_that_expired_or_belong_to_another_directory_do_not_disturb_the_ba
 ) -> None:
     publisher.publish_some(90)
     work(configured, valkey.url, 90)
-    place = places(configured.directory)["bounce"]
+    place = configured_places(configured.directory)["bounce"]
     first, second, *_ = sealed(place)
     assert first.manifest is not None
     append(place, [first.manifest])

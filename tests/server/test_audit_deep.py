@@ -20,7 +20,7 @@ from tests.support.workers import PARTITION, changed, settings
 from worker.audit.deep.run import DeepReport, Question, deep_audit
 from worker.audit.finding import Kind
 from worker.catalogue import append
-from worker.inventory import places, sealed
+from worker.inventory import configured_places, sealed
 from worker.janitor.compress import compress
 from worker.janitor.expire import expire
 from worker.manifest import Uploaded, manifest_path
@@ -216,7 +216,7 @@ def test_a_byte_changed_in_a_row_whose_event_left_the_stream_is_found_and_the_fi
     stream = KEYS.streams["delivered"]
     kept = client.xrange(stream)[70][0]
     client.xtrim(stream, maxlen=0 if is_all_gone else len(client.xrange(stream, min=kept)), approximate=False)
-    place = places(configured.directory)["delivered"]
+    place = configured_places(configured.directory)["delivered"]
     first, second, third, *_ = sorted(sealed(place), key=lambda stored: id_order(stored.first_id or ""))
     assert id_order(third.first_id or "") < id_order(kept.decode())
     compress(second, place, Compression.ZSTD)
@@ -233,7 +233,7 @@ def test_rows_of_expired_files_are_not_missing_but_those_beside_them_are(
 ) -> None:
     publisher.publish_some(180)
     work(configured, valkey.url, 180)
-    place = places(configured.directory)["bounce"]
+    place = configured_places(configured.directory)["bounce"]
     first, second, third, *_ = sealed(place)
     assert first.manifest is not None
     url = "s3://bucket/" + first.path.name
@@ -257,7 +257,7 @@ def test_files_that_expire_one_after_the_other_while_it_reads_are_not_missed_and
 ) -> None:
     publisher.publish_some(300, recipients=2)
     work(configured, valkey.url, 300)
-    standing = {name: list(sealed(place)) for name, place in places(configured.directory).items()}
+    standing = {name: list(sealed(place)) for name, place in configured_places(configured.directory).items()}
     kept = [of_type.pop(2) for of_type in standing.values()]
     assert all(len(of_type) > 6 for of_type in standing.values())
     kept[-1].path.chmod(0o640)
@@ -268,7 +268,7 @@ def test_files_that_expire_one_after_the_other_while_it_reads_are_not_missed_and
         for name, of_type in standing.items():
             if of_type:
                 expired[name] += of_type[0].rows
-                expire(of_type.pop(0), places(configured.directory)[name])
+                expire(of_type.pop(0), configured_places(configured.directory)[name])
 
     report = deep(configured, valkey.url, tell=expire_one)
     assert [each[:2] for each in rows(report)] == [("row missing", rcpt(gone))]
@@ -388,7 +388,7 @@ def test_compressed_and_expired_files_are_as_good_as_any_other(
 ) -> None:
     publisher.publish_some(180)
     work(configured, valkey.url, 180)
-    place = places(configured.directory)["bounce"]
+    place = configured_places(configured.directory)["bounce"]
     first, second, third, *_ = [compress(stored, place, kind) for stored in sealed(place)]
     assert deep(configured, valkey.url).findings == []
     expire(first, place)

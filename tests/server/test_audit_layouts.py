@@ -14,7 +14,7 @@ from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, HandClock, changed, drain, make_worker, settings
 from worker.audit.finding import Kind
-from worker.inventory import places, sealed
+from worker.inventory import configured_places, sealed
 from worker.loop import Worker
 from worker.records import id_order
 from worker.settings import Format, Settings
@@ -95,7 +95,7 @@ def crew(valkey: RealValkey, publisher: Publisher) -> Iterator[Crew]:
 
 def files_in(configured: Settings, event_type: str) -> list[Path]:
     """Return the files that hold the rows of a worker, the oldest first."""
-    place = places(configured.directory)[event_type]
+    place = configured_places(configured.directory)[event_type]
     found = [each for each in sealed(place) if each.manifest and each.manifest.writer == configured.worker.name]
     paths = [each.path for each in sorted(found, key=lambda each: id_order(each.first_id or ""))]
     for path in paths:

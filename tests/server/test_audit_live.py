@@ -21,7 +21,7 @@ from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
 from tests.support.workers import PARTITION, settings
 from worker.audit.finding import Finding
-from worker.inventory import Place, Stored, places, sealed
+from worker.inventory import Place, Stored, configured_places, sealed
 from worker.janitor.compress import compress
 from worker.janitor.expire import expire
 from worker.janitor.held import Busy
@@ -40,7 +40,7 @@ class Tidier(threading.Thread):
 
     def __init__(self, path: Path, url: str) -> None:
         super().__init__(daemon=True)
-        self._places = places(settings(path).directory).values()
+        self._places = configured_places(settings(path).directory).values()
         self._connect = connector(settings(path).stream, url)
         self._end = threading.Event()
         self.done = 0

@@ -183,7 +183,7 @@ def test_a_worker_that_cannot_write_is_not_healthy_until_it_can(valkey: RealValk
         return run("status", "--check", "worker-1", "--redis", valkey.url, cwd=tmp_path).returncode == 0
 
     assert is_healthy()
-    identity = tmp_path / "files" / ".directory-id"
+    identity = tmp_path / "files" / "accounting.id"
     identity.rename(tmp_path / "aside")  # as if its volume were not mounted
     wait_until(lambda: not is_healthy(), "its lease to run out")
     assert worker.is_alive()

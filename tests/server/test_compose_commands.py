@@ -33,7 +33,7 @@ Client = redis.Redis
 PASSWORDS = {"worker": "of the worker", "haraka": "of Haraka"}
 BASE = "{haraka:accounting}"
 PUBLISH = (ROOT / "haraka" / "plugin" / "lib" / "publish.lua").read_text(encoding="utf-8")
-PUBLISH_KEYS = [f"{BASE}:{name}" for name in ("producers", "ledger", *TYPES)]
+PUBLISH_KEYS = [f"{BASE}:{name}" for name in ("producers", "ledger", *TYPES, "history")]
 EVENT = {"v": 1, "type": "d", "eventId": "e:1", "timeLogged": 1_700_000_000_000, "rcpts": [{"rcpt": "a@b.test"}]}
 
 

@@ -122,7 +122,9 @@ def test_a_retried_event_is_an_entry_like_a_published_one(client: Any, connect: 
         assert dead.retry(dead.get(letter_id)) is Outcome.DONE
     [(_, fields)] = client.xrevrange(KEYS.streams["bounce"], count=1)
     [published] = counts(client, "published")
-    assert fields == {b"events": b"[" + GOOD + b"]", b"n": b"1", b"at": str(published).encode()}
+    expected = {b"events": b"[" + GOOD + b"]", b"n": b"1", b"at": str(published).encode()}
+    assert fields == {b"letter": letter_id.encode(), **expected}
+    assert next(iter(fields)) == b"letter"  # so it is not known by the id that its event had before
     check_balance(client, connect)
 
 

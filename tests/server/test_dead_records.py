@@ -14,8 +14,8 @@ from tests.support.audits import audited
 from tests.support.files import sealed_files
 from tests.support.workers import PARTITION, changed, drain, make_worker, settings
 from worker import records
-from worker.directory import ConsumerLock
 from worker.janitor import Janitor
+from worker.locks import ConsumerLock
 from worker.loop import Worker
 from worker.manifest import manifest_path
 from worker.settings import Compression, JanitorSettings, Settings

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.server.fleet import KEYS, Fleet, Killed
-from tests.support.files import check_manifest, data_files, rows_of, sealed_files
+from tests.support.files import check_manifest, sealed_files
 from tests.support.workers import changed, drain, make_worker, settings
 from worker.chores import Chores
 from worker.errors import NameTaken, StreamUnavailable
@@ -43,7 +44,7 @@ def test_entries_and_files_of_a_dead_worker_are_finished_by_another(
     fleet.check()
     sealed = [check_manifest(file) for name in KEYS.streams for file in sealed_files(fleet.path, name)]
     assert {manifest.reason for manifest in sealed} == {"orphan"}
-    assert {manifest.writer for manifest in sealed} == {"other"}
+    assert {manifest.writer for manifest in sealed} == {"dead"}
     assert len(list((fleet.path / "recovered").glob("*.tail"))) == 3
     assert len(fleet.owned()) - len(sealed) == 3  # the other's open files
 
@@ -126,18 +127,37 @@ def test_a_header_only_file_of_a_dead_worker_is_unlinked(fleet: Fleet, monkeypat
     assert len(fleet.owned()) == 3
 
 
-def test_trap_35_an_unnamed_file_with_rows_goes_to_recovered_and_not_to_the_archive(fleet: Fleet) -> None:
+def test_trap_35_what_the_journal_of_a_dead_worker_does_not_prove_of_an_unnamed_file_is_kept_aside_and_not_sealed(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dead, other = fleet.worker("dead"), fleet.worker("other")
     fleet.publisher.publish_some(3)
     drain(dead, 3)
+    fleet.publisher.publish_some(3)
+    die_in(dead, Stream, "send_commit", monkeypatch)  # rows appended, not committed
     fleet.client.hdel(KEYS.records, f"dead {dead._directory.id}")  # the server forgot it
-    [file] = [file for file in data_files(fleet.path, "delivered") if rows_of(file)]
+    fleet.die(dead)
+    assert other.recover(StreamUnavailable("the server was away"))
+    other.step()
+    [sealed] = sealed_files(fleet.path, "delivered")
+    assert (check_manifest(sealed).rows, check_manifest(sealed).reason) == (1, "orphan")
+    [kept] = (fleet.path / "recovered").glob(f"{sealed.name}.tail")
+    assert kept.read_bytes().count(b"@example.com") == 1
+    assert msgspec.json.decode(kept.with_name(kept.name + ".json").read_bytes())["in_doubt"] is True
+
+
+def test_an_unnamed_file_without_a_journal_is_sealed_as_it_stands_and_told_to_be_in_doubt(fleet: Fleet) -> None:
+    dead, other = fleet.worker("dead"), fleet.worker("other")
+    fleet.publisher.publish_some(3)
+    drain(dead, 3)
+    fleet.client.hdel(KEYS.records, f"dead {dead._directory.id}")
+    (fleet.path / "journal" / "dead").unlink()
     fleet.die(dead)
     other.step()
-    assert not file.exists()
-    [kept] = (fleet.path / "recovered").glob(f"{file.name}.tail")
-    assert b"@example.com" in kept.read_bytes()
-    assert sealed_files(fleet.path, "delivered") == []
+    [sealed] = sealed_files(fleet.path, "delivered")
+    assert (check_manifest(sealed).rows, check_manifest(sealed).reason) == (1, "doubt")
+    [note] = (fleet.path / "lost").glob(f"{sealed.name}.doubt.json")
+    assert "in doubt" in msgspec.json.decode(note.read_bytes())["why"]
 
 
 def test_trap_36_forgetting_a_file_spares_the_record_of_a_consumer_that_is_back(

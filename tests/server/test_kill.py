@@ -24,14 +24,14 @@ def publish_all(valkey: RealValkey) -> None:
     client = valkey.client()
     sha = client.script_load(PUBLISH.read_text())
     keys = Keys.of(PARTITION)
-    names = [keys.producers, keys.ledger, *keys.streams.values()]
+    names = [keys.producers, keys.ledger, *keys.streams.values(), keys.history]
     pipeline = client.pipeline(transaction=False)
     for seq in range(1, EVENTS // PER_BATCH + 1):
         event_type = TYPES[seq % len(TYPES)]
         first = (seq - 1) * PER_BATCH
         events = [
             {
-                "eventId": f"mx1-{seq}:{number}", "type": TAGS[event_type], "v": 1, "timeLogged": 1_795_373_309_671,
+                "eventId": f"mx1:{seq}:{number}", "type": TAGS[event_type], "v": 1, "timeLogged": 1_795_373_309_671,
                 "jobId": f"JOB-{number}", "rcpts": [{"rcpt": f"{number}@example.com"}],
             }
             for number in range(first, first + PER_BATCH)

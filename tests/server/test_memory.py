@@ -91,7 +91,9 @@ def test_memory_that_runs_short_is_told_once_and_once_that_it_does_not(
     client: Any, valkey: RealValkey, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     configured = settings(tmp_path)
-    directory = Directory(configured.directory, configured.names, "worker-1", partition=PARTITION, archiving=False)
+    directory = Directory(
+        configured.directory, configured.names, configured.rows, "worker-1", partition=PARTITION, archiving=False
+    )
     chores = Chores(connector(configured.stream, valkey.url), configured.stream, directory)
     Publisher(client, PARTITION).publish_some(300, per_batch=10)
     client.config_set("maxmemory", client.info("memory")["used_memory"] + 20_000_000)

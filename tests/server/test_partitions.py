@@ -12,7 +12,7 @@ from tests.support.files import check_manifest, data_files, recipients_in, seale
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
 from tests.support.workers import HandClock, changed, drain, make_worker, settings
-from worker import accounting_file, identity
+from worker import durable, identity
 from worker.errors import ExitCode, OtherPartition
 from worker.loop import Worker
 from worker.settings import Settings
@@ -76,7 +76,9 @@ def test_a_start_in_the_directory_of_another_partition_ends_with_the_code_of_the
 
 def test_a_directory_of_before_belongs_to_the_first_partition_that_comes(valkey: RealValkey, tmp_path: Path) -> None:
     die_with_rows(of(ONE, tmp_path), valkey)
+    (tmp_path / "accounting.id").unlink()  # made by a version that knew none, nor partitions
     (tmp_path / ".partition").unlink()
+    valkey.client().delete("{haraka:accounting:1}:directories")
     started(of(ONE, tmp_path), valkey).release()
     with pytest.raises(OtherPartition):
         make_worker(of(ZERO, tmp_path), None, HandClock(), url=valkey.url)
@@ -85,40 +87,46 @@ def test_a_directory_of_before_belongs_to_the_first_partition_that_comes(valkey:
 def test_of_two_partitions_that_come_at_once_one_gets_the_directory(
     valkey: RealValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link = os.link
+    make = identity.make
 
-    def be_late(source: Path, target: Path) -> None:
-        if target.name == ".partition" and not target.exists():
-            monkeypatch.setattr(os, "link", link)
-            started(of(ONE, tmp_path, "quicker"), valkey).release()
-        link(source, target)
+    def be_late(path: Path, partition: str) -> identity.Identity:
+        monkeypatch.setattr(identity, "make", make)
+        started(of(ONE, tmp_path, "quicker"), valkey).release()
+        return make(path, partition)
 
-    monkeypatch.setattr(os, "link", be_late)
+    monkeypatch.setattr(identity, "make", be_late)
     with pytest.raises(OtherPartition):
         make_worker(of(ZERO, tmp_path), None, HandClock(), url=valkey.url)
+    found = identity.read(tmp_path)
+    assert found is not None
+    assert found.partition == ONE
     assert (tmp_path / ".partition").read_text() == f"{ONE}\n"
-    assert not list(tmp_path.glob(".partition.*"))
 
 
 def test_the_partition_of_a_directory_is_durable_before_a_file_is_made(
     valkey: RealValkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link, sync = os.link, accounting_file.sync_directory
+    link, replace, sync = os.link, os.replace, durable.sync_directory
     done: list[str] = []
 
     def remember(source: Path, target: Path) -> None:
         done.append(target.name)
         link(source, target)
 
+    def remember_replace(source: Path, target: Path) -> None:
+        done.append(Path(target).name)
+        replace(source, target)
+
     def remember_sync(path: Path) -> None:
         done.append("sync")
         sync(path)
 
     monkeypatch.setattr(os, "link", remember)
-    monkeypatch.setattr(identity, "sync_directory", remember_sync)
+    monkeypatch.setattr(os, "replace", remember_replace)
+    monkeypatch.setattr(durable, "sync_directory", remember_sync)
     started(of(ONE, tmp_path), valkey).release()
-    assert done[:4] == [".directory-id", "sync", ".partition", "sync"]
-    assert len(done) > 4  # the accounting files
+    assert done.index("accounting.id") + 1 == done.index("sync")
+    assert done.index("sync") < min(done.index(name) for name in done if name.startswith("d."))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def stream(tmp_path: Path) -> StreamSettings:
 @pytest.fixture
 def directory(tmp_path: Path) -> Directory:
     configured = settings(tmp_path)
-    return Directory(configured.directory, configured.names, "worker-1", partition=PARTITION, archiving=False)
+    return Directory(
+        configured.directory, configured.names, configured.rows, "worker-1", partition=PARTITION, archiving=False
+    )
 
 
 @pytest.fixture
@@ -193,11 +195,11 @@ def test_a_producer_that_comes_back_after_it_was_forgotten_is_told_of_a_gap(clie
     before = client.hgetall(KEYS.ledger)
     assert prune_producers(connect, PARTITION, 30) == 1
     batch = ("mx1-abc", 4, "", "bounce", 1, encode([make_event("bounce", 4)]))
-    assert client.evalsha(publisher._sha, 5, *publisher._keys, *batch) == [b"GAP", 0]
+    assert client.evalsha(publisher._sha, len(publisher._keys), *publisher._keys, *batch) == [b"GAP", 0]
     assert client.hgetall(KEYS.ledger) == before
     goes_on = ("mx1-abc", 4, "0 0 0", *batch[3:])
-    assert client.evalsha(publisher._sha, 5, *publisher._keys, *goes_on) == [b"OK"]
-    assert client.evalsha(publisher._sha, 5, *publisher._keys, *goes_on) == [b"DUPLICATE", 4]
+    assert client.evalsha(publisher._sha, len(publisher._keys), *publisher._keys, *goes_on) == [b"OK"]
+    assert client.evalsha(publisher._sha, len(publisher._keys), *publisher._keys, *goes_on) == [b"DUPLICATE", 4]
 
 
 @pytest.mark.parametrize("key", [KEYS.producers, KEYS.nodes])

@@ -19,6 +19,7 @@ from tests.support.events import encode, make_event
 from tests.support.files import recipients_in
 from tests.support.replay import KEYS, Lab
 from tests.support.servers import RealValkey
+from tests.support.streams import register
 from tests.support.workers import PARTITION, HandClock, drain, make_worker, settings
 from worker.decode import RawEntry, payload_of
 from worker.errors import ExitCode, Fenced, StreamUnavailable
@@ -60,7 +61,8 @@ class Live(Lab):
 
     def numbers(self, event_type: str) -> list[int]:
         return [
-            int(str(event["eventId"]).split("-")[2].split(":")[0]) for event in self.publisher.published[event_type]
+            int(str(event["jobId"]).removeprefix("JOB-").removesuffix(".1"))
+            for event in self.publisher.published[event_type]
         ]
 
     def replayed(self) -> dict[str, int]:
@@ -190,7 +192,7 @@ def test_a_worker_that_only_stalled_cannot_commit_what_is_delivered_again(lab: L
     configured = settings(lab.path / "files").stream
     stalled = Stream(configured, "stalled", url=lab.valkey.url)
     stalled.open()
-    stalled.register("its-directory", renew=False)
+    register(stalled, "its-directory")
     lab.publisher.publish_some(6)
     stalled.request_new(2, block=False)
     assert stalled.receive_entries()
@@ -199,7 +201,7 @@ def test_a_worker_that_only_stalled_cannot_commit_what_is_delivered_again(lab: L
     with pytest.raises(Fenced):
         stalled.receive_commit()
     assert stalled.pending(10) == []
-    assert stalled.register("its-directory", renew=True).record is None, "its directory must still be known"
+    assert register(stalled, "its-directory", renew=True).record is None, "its directory must still be known"
     lab.work(6)
     assert Counter(count for name in TYPES for count in lab.counts(name)) == {1: 6}
 

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.server.fleet import KEYS, Fleet
+from tests.support.streams import register
 from tests.support.workers import changed, settings
 from worker.errors import StreamUnavailable
 from worker.records import Record
@@ -19,13 +20,13 @@ def open_stream(fleet: Fleet, *, wait_replicas: int) -> Stream:
 def test_a_record_that_too_few_replicas_have_is_not_adopted(fleet: Fleet) -> None:
     stream = open_stream(fleet, wait_replicas=1)
     with pytest.raises(StreamUnavailable, match="reached 0 of 1 replicas"):
-        stream.register("dir", renew=False)
+        register(stream, "dir")
 
 
 def test_a_commit_that_too_few_replicas_have_does_not_count_as_acknowledged(fleet: Fleet) -> None:
     careless, careful = open_stream(fleet, wait_replicas=0), open_stream(fleet, wait_replicas=1)
-    careless.register("dir", renew=False)
-    careful._registered = careless._registered
+    register(careless, "dir")
+    careful._registered, careful._history = careless._registered, careless._history
     careful.send_commit(Record(batch=1), {})
     with pytest.raises(StreamUnavailable, match="reached 0 of 1 replicas"):
         careful.receive_commit()

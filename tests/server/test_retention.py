@@ -133,7 +133,12 @@ def test_another_group_that_has_not_acknowledged_holds_entries_back_and_is_named
     acknowledge(client, DELIVERED, 5, group="mirror\nforged")
     stream = changed(settings(tmp_path), "stream", retention_days=7, max_bytes=0).stream
     directory = Directory(
-        settings(tmp_path).directory, settings(tmp_path).names, "worker-1", partition=PARTITION, archiving=False
+        settings(tmp_path).directory,
+        settings(tmp_path).names,
+        settings(tmp_path).rows,
+        "worker-1",
+        partition=PARTITION,
+        archiving=False,
     )
     chores = Chores(connector(stream, valkey.url), stream, directory)
     with caplog.at_level(logging.INFO):

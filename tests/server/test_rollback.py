@@ -8,6 +8,7 @@ from schemas.events import TYPES
 from tests.server.fleet import KEYS, Fleet
 from tests.support.files import recipients_in
 from tests.support.servers import RealValkey
+from tests.support.streams import register
 from tests.support.workers import drain, settings
 from worker.errors import Fenced, StreamUnavailable
 from worker.records import FileState, Record
@@ -73,12 +74,12 @@ def test_trap_9_rows_that_were_acknowledged_stay_where_the_server_forgot_them_an
 
 def test_trap_14_a_commit_from_before_the_consumer_was_retired_is_refused(fleet: Fleet) -> None:
     late, new = open_stream(fleet, "worker-1"), open_stream(fleet, "worker-1")
-    late.register("dir", renew=False)
+    register(late, "dir")
     link = Link(connector(settings(fleet.path).stream, fleet.url))
     link.open()
     assert retire_on(link, KEYS, "worker-1") == RETIRED
     link.close()
-    new.register("dir", renew=False)
+    register(new, "dir")
     with pytest.raises(Fenced):
         commit(late, Record(batch=1))
     commit(new, Record(batch=1))
@@ -87,13 +88,13 @@ def test_trap_14_a_commit_from_before_the_consumer_was_retired_is_refused(fleet:
 def test_trap_33_a_server_that_forgot_an_epoch_gives_out_another_one_and_refuses_a_late_commit_of_the_old_one(
     fleet: Fleet, valkey: RealValkey
 ) -> None:
-    open_stream(fleet, "worker-1").register("dir", renew=False)
+    register(open_stream(fleet, "worker-1"), "dir")
     copy = valkey.copy()
     late = open_stream(fleet, "worker-1")
-    forgotten = late.register("dir", renew=False).epoch
+    forgotten = register(late, "dir").epoch
     valkey.roll_back(copy)
     new = open_stream(fleet, "worker-1")
-    assert int(new.register("dir", renew=False).epoch) > int(forgotten)
+    assert int(register(new, "dir").epoch) > int(forgotten)
     late._link.open()  # a proxy between them has not noticed the restart
     with pytest.raises(Fenced):
         commit(late, Record(batch=1))
@@ -106,12 +107,12 @@ def test_trap_33_whoever_fences_another_gives_out_no_epoch_again_that_the_server
 ) -> None:
     dead, other = open_stream(fleet, "dead"), open_stream(fleet, "other")
     fleet.publisher.publish_some(len(TYPES))
-    dead.register("dir", renew=False)
+    register(dead, "dir")
     commit(dead, Record(batch=1, files={"delivered": FILE}))
     dead.request_new(10, block=False)
     dead.receive_entries()
     fleet.client.delete(KEYS.lease("dead"))
-    other.register("dir", renew=False)
+    register(other, "dir")
     before = epoch_of(fleet, "dead")
     fleet.client.set(KEYS.epoch, 0)
     done: Any = other.take_over() if fence == "take_over" else other.seize("delivered", FILE.name)

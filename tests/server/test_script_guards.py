@@ -14,6 +14,7 @@ from schemas.events import TYPES
 from tests.server.test_scripts import commit, read_parts
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
+from tests.support.streams import register
 from tests.support.workers import PARTITION, settings
 from worker import records
 from worker.batch import Part
@@ -58,7 +59,7 @@ class Stage:
     def _registered(self, consumer: str) -> Stream:
         stream = Stream(self.configured, consumer, url=self._url)
         stream.open()
-        stream.register("dir", renew=False)
+        register(stream, "dir")
         return stream
 
     def pending(self, consumer: str) -> int:
@@ -103,8 +104,11 @@ class Stage:
         """Run a script as a worker does."""
         suspect = Pending("bounce", self.entry, 4)
         deeds: dict[str, Callable[[], object]] = {
-            "register": lambda: self.mine.register("dir", renew=False),
+            "register": lambda: register(self.mine, "dir"),
             "commit": lambda: commit(self.mine, Record(batch=1), self.parts),
+            "arrive": lambda: self.mine.arrive(["bounce mx1:1"]),
+            "hand_in": lambda: self.mine.hand_in("dir", Record(batch=9), ["bounce mx1:1"]),
+            "put_back": lambda: self.mine.put_back("dead", Record(batch=9, total={"bounce": 3})),
             "lease": self.mine.renew_lease,
             "read_alone": lambda: self.mine.read_alone("bounce", self.entry),
             "set_aside": lambda: self.mine.set_aside("bounce", self.entry, "killed its readers"),
@@ -126,12 +130,27 @@ class Touched(NamedTuple):
 
 COMMIT_COUNTERS = ("events", "rows", "rows:dir", "dead", "lost", "foreign")
 SCRIPTS = {
-    "register": Touched((KEYS.epoch, KEYS.owners, KEYS.records)),
+    "register": Touched((KEYS.epoch, KEYS.owners, KEYS.records, KEYS.history, KEYS.directories)),
+    "arrive": Touched((KEYS.owners, KEYS.records, KEYS.history, KEYS.written, KEYS.watch, KEYS.lease("worker-1"))),
+    "hand_in": Touched((KEYS.records, KEYS.history, KEYS.written)),
+    "put_back": Touched(
+        (KEYS.epoch, KEYS.owners, KEYS.records, KEYS.ledger, KEYS.history, KEYS.written), ("rows", "rows:dir")
+    ),
     "commit": Touched(
-        (KEYS.owners, KEYS.records, KEYS.lease("worker-1"), KEYS.ledger, KEYS.dead, KEYS.watch, *STREAMS),
+        (
+            KEYS.owners,
+            KEYS.records,
+            KEYS.lease("worker-1"),
+            KEYS.ledger,
+            KEYS.dead,
+            KEYS.watch,
+            KEYS.history,
+            KEYS.written,
+            *STREAMS,
+        ),
         COMMIT_COUNTERS,
     ),
-    "lease": Touched((KEYS.owners, KEYS.lease("worker-1"))),
+    "lease": Touched((KEYS.owners, KEYS.lease("worker-1"), KEYS.history, KEYS.written)),
     "read_alone": Touched((KEYS.owners, KEYS.ledger, KEYS.watch, KEYS.streams["bounce"]), ("lost",)),
     "set_aside": Touched(
         (KEYS.owners, KEYS.ledger, KEYS.dead, KEYS.watch, KEYS.streams["bounce"]), ("dead", "lost", "foreign")

@@ -10,6 +10,7 @@ import redis
 from tests.support.files import recipients_in
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
+from tests.support.streams import register
 from tests.support.workers import PARTITION, HandClock, drain, make_worker, settings
 from worker import records
 from worker.batch import Part, Renderer
@@ -57,7 +58,7 @@ def test_a_commit_acknowledges_records_counts_and_renews_the_lease_in_one_step(
     client: Any, make_stream: MakeStream, tmp_path: Path
 ) -> None:
     stream = make_stream()
-    stream.register("dir", renew=False)
+    register(stream, "dir")
     Publisher(client, PARTITION).publish_some(6, per_batch=2, recipients=3)
     parts = read_parts(stream, tmp_path)
     assert pending(client) == 6
@@ -72,7 +73,7 @@ def test_a_commit_acknowledges_records_counts_and_renews_the_lease_in_one_step(
 
 def test_a_commit_that_ran_before_changes_nothing(client: Any, make_stream: MakeStream, tmp_path: Path) -> None:
     stream = make_stream()
-    stream.register("dir", renew=False)
+    register(stream, "dir")
     Publisher(client, PARTITION).publish_some(1)
     parts = read_parts(stream, tmp_path)
     commit(stream, Record(batch=1), parts)
@@ -83,8 +84,8 @@ def test_a_commit_that_ran_before_changes_nothing(client: Any, make_stream: Make
 
 def test_trap_2_a_commit_under_an_older_epoch_is_fenced(client: Any, make_stream: MakeStream) -> None:
     old, new = make_stream(), make_stream()
-    first = old.register("dir", renew=False).epoch
-    second = new.register("dir", renew=False).epoch
+    first = register(old, "dir").epoch
+    second = register(new, "dir").epoch
     assert int(second) > int(first)
     with pytest.raises(Fenced):
         commit(old, Record(batch=1))
@@ -95,16 +96,16 @@ def test_trap_14_an_epoch_is_never_given_out_again_even_when_the_server_forgot_i
     client: Any, make_stream: MakeStream
 ) -> None:
     stream = make_stream()
-    first = int(stream.register("dir", renew=False).epoch)
+    first = int(register(stream, "dir").epoch)
     client.set(KEYS.epoch, 0)
-    assert int(stream.register("dir", renew=False).epoch) > first
+    assert int(register(stream, "dir").epoch) > first
 
 
 def test_a_server_that_lost_commits_answers_behind_until_the_record_is_put_back(
     client: Any, make_stream: MakeStream
 ) -> None:
     stream = make_stream()
-    stream.register("dir", renew=False)
+    register(stream, "dir")
     with pytest.raises(Behind):
         commit(stream, Record(batch=5))
     commit(stream, Record(batch=5), restore=True)
@@ -113,18 +114,18 @@ def test_a_server_that_lost_commits_answers_behind_until_the_record_is_put_back(
 
 def test_a_renewal_is_refused_where_another_directory_has_the_name(make_stream: MakeStream) -> None:
     first, second = make_stream(), make_stream()
-    first.register("one", renew=False)
-    second.register("two", renew=False)
+    register(first, "one")
+    register(second, "two")
     with pytest.raises(NameTaken, match="directory two"):
-        first.register("one", renew=True)
+        register(first, "one", renew=True)
 
 
 def test_trap_15_records_are_kept_by_directory(client: Any, make_stream: MakeStream) -> None:
     stream = make_stream()
-    stream.register("one", renew=False)
+    register(stream, "one")
     commit(stream, Record(batch=1))
-    assert stream.register("two", renew=False).record is None
-    record = stream.register("one", renew=False).record
+    assert register(stream, "two").record is None
+    record = register(stream, "one").record
     assert record is not None
     assert record.batch == 1
 
@@ -153,10 +154,10 @@ def test_trap_23_a_worker_starts_on_a_full_server_drains_it_and_stops(
 
 def test_a_batch_of_20_000_entries_is_committed_at_once(client: Any, make_stream: MakeStream, tmp_path: Path) -> None:
     stream = make_stream()
-    stream.register("dir", renew=False)
+    register(stream, "dir")
     pipeline = client.pipeline(transaction=False)
     for number in range(20_000):
-        event = f'[{{"type":"d","v":1,"eventId":"e:{number}","timeLogged":1,"rcpts":[{{"rcpt":"a@b"}}]}}]'
+        event = f'[{{"type":"d","v":1,"eventId":"e:{number}:0","timeLogged":1,"rcpts":[{{"rcpt":"a@b"}}]}}]'
         pipeline.xadd(KEYS.streams["delivered"], {"events": event, "n": 1, "at": number + 1})
     pipeline.execute()
     stream.request_new(20_000, block=False)
@@ -176,7 +177,7 @@ def test_setting_up_twice_changes_nothing(client: Any, make_stream: MakeStream) 
 def test_trap_32_every_key_that_scripts_name_exists_from_the_start(client: Any, make_stream: MakeStream) -> None:
     make_stream()
     names = {KEYS.dead, KEYS.producers, KEYS.epoch, KEYS.owners, KEYS.records, KEYS.ledger, KEYS.wanted, KEYS.watch}
-    names.add(KEYS.settled)
+    names |= {KEYS.settled, KEYS.history, KEYS.written, KEYS.directories}
     assert {key.decode() for key in client.keys("*")} == names | set(KEYS.streams.values())
 
 
@@ -209,4 +210,4 @@ def test_a_stored_record_that_cannot_be_read_refuses_the_start_and_names_its_key
     stream = make_stream()
     client.hset(KEYS.records, "worker-1 dir", '{"batch":"x"}')
     with pytest.raises(ServerRefused, match=r"records: the record of worker-1 dir cannot be read"):
-        stream.register("dir", renew=False)
+        register(stream, "dir")

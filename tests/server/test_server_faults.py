@@ -98,6 +98,7 @@ def test_a_wrong_password_is_told_and_the_right_one_is_noticed(valkey: RealValke
         bench.client.config_set("requirepass", "right")
         bench.told("worker.ready")
         wait_until(bench.written, "the first rows")
+        wait_until(bench.committed, "the first commits")
         bench.client.config_set("requirepass", "other")  # it is changed at work: connections stay, until they break
         bench.client.client_kill_filter(_type="normal", skipme=True)
         wait_until(

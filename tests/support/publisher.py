@@ -1,5 +1,6 @@
 """Publishing through the real publish script of the Haraka plugin."""
 
+import itertools
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ class Publisher:
     def __init__(self, client: Any, partition: str, name: str = "mx1-test") -> None:
         self._client = client
         keys = Keys.of(partition)
-        self._keys = [keys.producers, keys.ledger, *keys.streams.values()]
+        self._keys = [keys.producers, keys.ledger, *keys.streams.values(), keys.history]
         self.script = _SCRIPT.read_text()
         self._sha: Any = client.script_load(self.script)
         self._name = name
@@ -26,7 +27,10 @@ class Publisher:
         self.published: dict[str, list[dict[str, object]]] = {event_type: [] for event_type in TYPES}
 
     def publish(self, events: dict[str, list[dict[str, object]]]) -> None:
-        """Publish one batch: an entry for each type in it."""
+        """Publish one batch: an entry for each type in it. Each event gets its id, as the plugin gives it."""
+        numbers = itertools.count()
+        for each in (event for batch in events.values() for event in batch):
+            each["eventId"] = f"{self._name}:{self._seq + 1}:{next(numbers)}"
         self._run(*(item for name, batch in events.items() for item in (name, len(batch), encode(batch))))
         for event_type, batch in events.items():
             self.published[event_type] += batch

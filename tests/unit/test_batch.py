@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from schemas.events import TYPES
 from tests.unit.events import NOON_MS, batches, event, payload, render, row_settings
 from tests.unit.events import Batch as Events
-from worker.batch import Batch, BatchSize, Part, Renderer, TypeRenderer, Written
+from worker.batch import Batch, BatchSize, Part, Renderer, TypeRenderer
 from worker.decode import RawEntry
+from worker.event_keys import keys_of
 from worker.records import FileState
 
 quiet = settings(derandomize=True, database=None, deadline=None)
@@ -20,7 +21,9 @@ COLUMNS = ("streamId", "rcpt")
 def entry(number: int, *times: int, rcpts: int = 1) -> RawEntry:
     """Return an entry whose events were logged at these times."""
     recipients = [{"rcpt": f"r{number}.{index}"} for index in range(rcpts)]
-    return f"{number}-0".encode(), payload(*(event("bounce", timeLogged=time, rcpts=recipients) for time in times))
+    return f"{number}-0".encode(), payload(
+        *(event("bounce", eventId=f"mx1:{number}:0", timeLogged=time, rcpts=recipients) for time in times)
+    )
 
 
 def part_of(entries: Sequence[RawEntry], columns: Sequence[str] = COLUMNS, event_type: str = "bounce") -> Part:
@@ -190,35 +193,15 @@ def test_batches_of_lost_entries_leave_the_size_within_its_bounds() -> None:
         assert 1 <= size.entries <= 1000
 
 
-def test_known_entries_are_acknowledged_and_counted_and_yield_no_rows() -> None:
+def test_entries_that_have_rows_already_are_acknowledged_and_counted_and_yield_none() -> None:
     renderer = Renderer(row_settings(COLUMNS))
     raw: list[RawEntry] = [entry(number, 10 + number) for number in range(5)]
     raw[1] = (b"1-0", [b"events", b"bad"])
-    known = {("bounce", entry_id): fields for entry_id, fields in raw[:3] if fields is not None}
-    batch = renderer.render({"bounce": raw}, pending=False, known=known)
+    batch = renderer.render({"bounce": raw}, pending=False)
     assert batch is not None
-    part = batch.parts["bounce"]
-    assert part.rows == b"3-0\tr3.0\n4-0\tr4.0\n"
-    assert (part.row_count, part.rows_known, part.event_count, len(part.dead)) == (2, 2, 4, 1)
-    assert part.ids == [entry_id for entry_id, _ in raw]
-    assert (part.first_id, part.last_id, part.first_time_ms) == ("3-0", "4-0", 13)
-
-
-def read(first: int, *, size: int) -> Batch:
-    """Return a batch of two entries whose JSON has so many bytes together."""
-    entries: list[RawEntry] = [(f"{first + each}-0".encode(), [b"events", b"x" * (size // 2)]) for each in range(2)]
-    return Batch({"bounce": part(size=size, entries=2)}, pending=False, entries={"bounce": entries})
-
-
-def test_the_last_batches_are_remembered_up_to_a_bound() -> None:
-    written = Written(10_000)
-    for first in (1, 3, 5):
-        written.add(read(first, size=4_000))  # 5 000 with what is beside the JSON
-    assert list(written.recall()) == [("bounce", f"{number}-0".encode()) for number in (3, 4, 5, 6)]
-
-
-def test_a_batch_that_is_too_large_to_be_remembered_drives_out_no_other() -> None:
-    written = Written(10_000)
-    written.add(read(1, size=4_000))
-    written.add(read(3, size=40_000))
-    assert list(written.recall()) == [("bounce", b"1-0"), ("bounce", b"2-0")]
+    [first, third] = [keys_of(part_of([raw[number]]).event_ids) for number in (0, 2)]
+    found = renderer.without(batch, {"bounce": {*first, *third}}).parts["bounce"]
+    assert found.rows == b"3-0\tr3.0\n4-0\tr4.0\n"
+    assert (found.row_count, found.event_count, len(found.dead)) == (2, 4, 1)
+    assert found.ids == [entry_id for entry_id, _ in raw]
+    assert (found.first_id, found.last_id, found.first_time_ms) == ("3-0", "4-0", 13)

@@ -142,7 +142,7 @@ def test_deleted_entries_are_lost_and_named_by_their_ids() -> None:
 
 
 def test_no_entries_are_nothing() -> None:
-    assert decode() == Decoded([], [], suspect=False, size=0, dead=[], lost=[])
+    assert decode() == Decoded([], [], suspect=False, size=0, dead=[], lost=[], event_ids="")
 
 
 def test_entry_with_only_bad_events_holds_none() -> None:
@@ -175,7 +175,7 @@ def test_fields_that_no_column_needs_are_neither_looked_at_nor_refused() -> None
     one = event("bounce", vmta=7, attempts="many", timeQueued=-1, custom=[], later={"x": [1]}, eventId=None)
     one["rcpts"][0] |= {"dsnMsg": 3, "later": None}
     (events,) = decode(payload(one)).events
-    assert events[0].__struct_fields__ == ("type", "v", "time_logged", "rcpts")
+    assert events[0].__struct_fields__ == ("type", "v", "event_id", "time_logged", "rcpts")
     assert events[0].rcpts[0].__struct_fields__ == ("rcpt",)
 
 
@@ -204,7 +204,7 @@ def test_field_that_a_column_needs_is_refused_when_it_is_wrong(column: str, chan
 @pytest.mark.parametrize("event_type", TYPES)
 def test_projection_holds_what_the_columns_need_and_no_more(event_type: str) -> None:
     fields = set(projection(event_type, ("rcpt", "vmta", CUSTOM)).__struct_fields__)
-    assert fields == {"type", "v", "time_logged", "rcpts", "vmta", "custom"}
+    assert fields == {"type", "v", "event_id", "time_logged", "rcpts", "vmta", "custom"}
 
 
 @pytest.mark.parametrize("event_type", TYPES)

@@ -77,5 +77,5 @@ def test_with_an_expression_the_interval_does_not_count_and_the_size_does() -> N
 
 def test_reasons_are_written_as_their_words() -> None:
     assert [str(reason) for reason in Reason] == [
-        "size", "interval", "cron", "command", "start", "stop", "disk", "orphan",
+        "size", "interval", "cron", "command", "start", "stop", "disk", "orphan", "changed", "short", "doubt",
     ]  # fmt: skip

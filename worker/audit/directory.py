@@ -23,12 +23,12 @@ from worker.stream.snapshot import Snapshot
 
 _TRIES = 30
 
-#: Type and name of a file.
-Name = tuple[str, str]
+#: Location and name of a file.
+Name = tuple[Path, str]
 
 
 class Files(Struct, frozen=True, kw_only=True):
-    """The files of a type in one directory, at the moment of a snapshot."""
+    """The files of one location, at the moment of a snapshot."""
 
     place: Place
     sealed: Sequence[Stored]  # by name
@@ -46,9 +46,13 @@ class View(Struct, frozen=True, kw_only=True):
 
     path: Path
     id: str
-    files: Mapping[str, Files]  # by type
+    files: Sequence[Files]  # of each location
     bad: Sequence[BadManifest]
     others: int  # files that belong to other directories, by their manifests; they do not count
+
+    def of_type(self, event_type: str) -> list[Files]:
+        """Return the files of one type."""
+        return [files for files in self.files if files.place.event_type == event_type]
 
 
 class Shelf:
@@ -57,66 +61,74 @@ class Shelf:
     def __init__(self, settings: DirectorySettings, directory_id: str) -> None:
         self.path = settings.path
         self.id = directory_id
-        self.places = places(settings)
+        self.places = {place.open: place for place in places(settings)}
         self.bad: list[BadManifest] = []
         self._known: dict[Name, Stored] = {}
-        self._expired: dict[str, list[Manifest]] = {}
+        self._expired: dict[Path, list[Manifest]] = {}
         self._forgotten: set[Name] = set()  # files that an earlier snapshot named: sealed before the next one
-        for place in self.places.values():
-            self._known |= {(stored.event_type, stored.path.name): stored for stored in sealed(place, self.bad)}
+        for location, place in self.places.items():
+            self._known |= {(location, stored.path.name): stored for stored in sealed(place, self.bad)}
 
     def look(self) -> set[Name]:
         """Return what stands sealed; the manifests of those that are new are read."""
-        names = {(kind, name) for kind, place in self.places.items() for name in sealed_names(place)}
-        for kind, name in names - self._known.keys():
+        names = {(location, name) for location, place in self.places.items() for name in sealed_names(place)}
+        for location, name in names - self._known.keys():
             try:
-                if stored := sealed_file(self.places[kind], name):
-                    self._known[kind, name] = stored
+                if stored := sealed_file(self.places[location], name):
+                    self._known[location, name] = stored
             except BadManifest:
                 continue  # found and told at the beginning
         return names & self._known.keys()
 
     def look_for_expired(self) -> None:
         """Read the catalogue; after `look`, since a file is noted there before it goes."""
-        self._expired = {kind: list(expired(place)) for kind, place in self.places.items()}
+        self._expired = {location: list(expired(place)) for location, place in self.places.items()}
 
     def judge(self, snapshot: Snapshot, before: set[Name]) -> View | None:
         """Return the directory at the moment of a snapshot, None where that cannot be told this time."""
-        gone = {(kind, each.name) for kind, listed in self._expired.items() for each in listed if self._is_mine(each)}
-        recorded = dict(each for kind in self.places for each in self._recorded(snapshot, kind) if each[0] not in gone)
+        gone = {
+            (location, each.name)
+            for location, listed in self._expired.items()
+            for each in listed
+            if self._is_mine(each)
+        }
+        recorded = dict(
+            each for place in self.places for each in self._recorded(snapshot, place) if each[0] not in gone
+        )
         fresh = self.look() - before - recorded.keys()
         unclear = fresh - self._forgotten
         standing = (before | fresh) - recorded.keys()
         self._forgotten |= recorded.keys()
         return None if unclear else self._view(standing, recorded)
 
-    def _recorded(self, snapshot: Snapshot, kind: str) -> list[tuple[Name, Stored]]:
-        files = unsealed(self.places[kind], snapshot.records_of(self.id))
-        return [((kind, stored.path.name), stored) for stored in files]
+    def _recorded(self, snapshot: Snapshot, location: Path) -> list[tuple[Name, Stored]]:
+        files = unsealed(self.places[location], snapshot.records_of(self.id))
+        return [((location, stored.path.name), stored) for stored in files]
 
     def _view(self, standing: set[Name], recorded: Mapping[Name, Stored]) -> View:
         mine = {name for name in standing if self._is_mine(self._known[name].manifest)}
         return View(
             path=self.path,
             id=self.id,
-            files={
-                kind: Files(
+            files=[
+                Files(
                     place=place,
-                    sealed=[self._known[name] for name in sorted(mine) if name[0] == kind],
-                    expired=[each for each in self._expired[kind] if self._is_gone(each, standing | recorded.keys())],
-                    open=[stored for name, stored in sorted(recorded.items()) if name[0] == kind],
+                    sealed=[self._known[name] for name in sorted(mine) if name[0] == location],
+                    expired=[
+                        each
+                        for each in self._expired[location]
+                        if self._is_mine(each) and (location, each.name) not in standing | recorded.keys()
+                    ],
+                    open=[stored for name, stored in sorted(recorded.items()) if name[0] == location],
                 )
-                for kind, place in self.places.items()
-            },
+                for location, place in self.places.items()
+            ],
             bad=self.bad,
             others=len(standing) - len(mine),
         )
 
     def _is_mine(self, manifest: Manifest | None) -> bool:
         return manifest is not None and manifest.directory == self.id
-
-    def _is_gone(self, manifest: Manifest, counted: set[Name]) -> bool:
-        return self._is_mine(manifest) and (manifest.type, manifest.name) not in counted
 
 
 def settled(shelves: Sequence[Shelf], take: Callable[[], Snapshot]) -> tuple[Snapshot, list[View]]:

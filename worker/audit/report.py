@@ -81,16 +81,17 @@ def elsewhere(snapshot: Snapshot, here: set[str]) -> dict[str, dict[str, int]]:
 
 def _directory(snapshot: Snapshot, view: View) -> DirectoryReport:
     rows = []
-    for event_type, files in view.files.items():
+    for event_type in TYPES:
         committed = snapshot.ledger.get(f"{event_type}:rows:{view.id}", 0)
+        files = view.of_type(event_type)
         rows.append(
             Rows(
                 type=event_type,
                 committed=committed,
-                sealed=sum(stored.rows for stored in files.sealed),
-                expired=sum(manifest.rows for manifest in files.expired),
-                open=sum(stored.rows for stored in files.open),
-                difference=committed - files.rows,
+                sealed=sum(stored.rows for each in files for stored in each.sealed),
+                expired=sum(manifest.rows for each in files for manifest in each.expired),
+                open=sum(stored.rows for each in files for stored in each.open),
+                difference=committed - sum(each.rows for each in files),
             )
         )
     return DirectoryReport(path=str(view.path), id=view.id, rows=rows, others=view.others)

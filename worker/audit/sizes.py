@@ -17,7 +17,7 @@ _LOOKS = 5  # a file can be moved, compressed, uploaded and removed one after th
 
 def findings(view: View) -> Iterator[Finding]:
     """Yield the files of a directory that are missing, shorter or longer than they must be."""
-    for files in view.files.values():
+    for files in view.files:
         for stored in (*files.sealed, *files.open):
             if trouble := _trouble(files.place, stored):
                 kind, what = trouble
@@ -63,7 +63,7 @@ def _differs(place: Place, stored: Stored) -> tuple[Kind, str] | None:
 
 def _size(place: Place, name: str) -> int | None:
     """Return the size of a file in either directory, looking in the order in which it moves."""
-    for directory in (place.open, place.archive):
+    for directory in place.directories:
         try:
             return (directory / name).stat().st_size
         except FileNotFoundError:

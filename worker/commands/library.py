@@ -67,7 +67,7 @@ def on_library(command: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def _library(settings: Settings, types: Sequence[str]) -> Iterator[Library]:
     path = settings.directory.path
-    chosen = [place for event_type, place in places(settings.directory).items() if event_type in types]
+    chosen = [place for place in places(settings.directory) if place.event_type in types]
     if not path.is_dir():
         raise AccountingError(f"{path}: no such directory of accounting files")
     require_partition(path, settings.stream.partition)

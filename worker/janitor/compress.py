@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
-from worker.accounting_file import sync_directory
+from worker.durable import sync_directory
 from worker.inventory import Place, Stored, contents
 from worker.janitor import durable
 from worker.janitor.held import Unfit, held

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from worker.accounting_file import sync_directory, write_all
 from worker.archive import READ_ONLY
+from worker.durable import sync_directory, write_all
 
 _PREFIX = ".janitor."
 _CHUNK_BYTES = 1 << 20

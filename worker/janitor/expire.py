@@ -7,8 +7,8 @@ content is gone and whose name stands in the catalogue is what a death in betwee
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from worker.accounting_file import sync_directory
 from worker.catalogue import append, expired
+from worker.durable import sync_directory
 from worker.inventory import Place, Stored
 from worker.janitor.held import held
 from worker.manifest import Manifest, manifest_path

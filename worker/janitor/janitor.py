@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from worker.accounting_file import sync_directory
+from worker.durable import sync_directory
 from worker.errors import DiskTrouble, Locked
 from worker.identity import known_id
 from worker.inventory import Place, Stored, places, sealed_in
@@ -92,7 +92,7 @@ class Janitor:
         if known_id(self._directory.path) is None:  # not used yet, or its volume is not mounted
             return self._done
         with janitor_lock(self._directory.path):
-            found = places(self._directory).values()
+            found = places(self._directory)
             for place in found:
                 self._prepare(place)
                 self._process(place)
@@ -102,7 +102,7 @@ class Janitor:
 
     def _prepare(self, place: Place) -> None:
         """Make durable what another process did to the names here and died, and remove what it left half-written."""
-        for directory in (place.open, place.archive):
+        for directory in place.directories:
             if directory.is_dir():
                 sync_directory(directory)
                 durable.sweep(directory)
@@ -141,7 +141,7 @@ class Janitor:
 
     def _final(self, place: Place) -> tuple[Path, ...]:
         """Return the directories where files stay; with archiving those elsewhere have to be moved first."""
-        return (place.archive,) if self._archiving else (place.open, place.archive)
+        return place.directories[1:] if self._archiving else place.directories
 
     def _archive(self, stored: Stored, place: Place) -> None:
         whole = self._compress(stored, place) if compress.is_begun(stored) else stored
@@ -169,7 +169,7 @@ class Janitor:
     def _upload(self, stored: Stored, place: Place) -> None:
         def work() -> Stored:
             self._store = self._store or self._open_store(self._url())
-            location = self._directory.location[place.event_type]
+            location = str(place.open.relative_to(self._directory.path))
             return upload(stored, place, location, self._store, self._now_ms())
 
         done = self._attempt("upload", stored.path, work)

@@ -8,7 +8,7 @@ import errno
 import os
 from pathlib import Path
 
-from worker.accounting_file import make_directory, sync_directory
+from worker.durable import make_directory, sync_directory
 from worker.inventory import Place, Stored
 from worker.janitor import durable
 from worker.janitor.held import Unfit, held

@@ -6,7 +6,7 @@ no note was put there by somebody, and is left alone.
 
 from pathlib import Path
 
-from worker.accounting_file import sync_directory
+from worker.durable import sync_directory
 from worker.salvage import tails
 
 _DAY_MS = 86_400_000

@@ -17,7 +17,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 from obstore.store import LocalStore, from_url
 
-from worker.accounting_file import sync_directory
+from worker.durable import sync_directory
 from worker.errors import AccountingError
 
 _PART_BYTES = 8 << 20

@@ -24,7 +24,7 @@ class NotHere(AccountingError):
 
 def known_paths(stored: Stored, place: Place) -> Iterator[Path]:
     """Yield where the content may stand, in the order in which it moves: whoever looks in this order cannot miss it."""
-    for directory in dict.fromkeys((stored.path.parent, place.open, place.archive)):
+    for directory in dict.fromkeys((stored.path.parent, *place.directories)):
         for ending in ("", *ENDINGS):
             yield directory / (stored.path.name + ending)
 

@@ -15,7 +15,7 @@ from worker.records import Record
 #: So often a directory is listed once it has changed: its time of change may be too coarse to tell the next one.
 _LISTINGS = 3
 
-_Key = tuple[str, str]
+_Key = tuple[Path, str]
 
 
 class Follower:
@@ -27,9 +27,9 @@ class Follower:
     def __init__(self, places: Sequence[Place], read_records: Callable[[], list[Record]]) -> None:
         self._places = places
         self._read_records = read_records
-        self._listings = {place.event_type: Listing(place) for place in places}
+        self._listings = {place.open: Listing(place) for place in places}
         self._shown: dict[_Key, int] = {}  # files that are not known to be sealed, up to where
-        self._finished: dict[str, set[str]] = {place.event_type: set() for place in places}  # sealed ones, by name
+        self._finished: dict[Path, set[str]] = {place.open: set() for place in places}  # sealed ones, by name
         self._refused: set[Path] = set()  # what is no manifest, told once
         self.bad: list[BadManifest] = []  # those of the last poll
 
@@ -52,9 +52,9 @@ class Follower:
 
     def _unfinished(self, place: Place, records: Sequence[Record]) -> list[Stored]:
         """Return the files that may have grown: those that records name, and those sealed since; each once."""
-        finished = self._finished[place.event_type]
+        finished = self._finished[place.open]
         files = {stored.path.name: stored for stored in unsealed(place, records) if stored.path.name not in finished}
-        if self._listings[place.event_type].is_due():
+        if self._listings[place.open].is_due():
             files |= self._sealed(place, sealed_names(place) - finished)
         return list(files.values())
 
@@ -75,10 +75,10 @@ class Follower:
 
     def _note(self, place: Place, stored: Stored) -> int:
         """Note how far a file is shown once this is; returns how far it was."""
-        key = (place.event_type, stored.path.name)
+        key = (place.open, stored.path.name)
         shown = self._shown.pop(key, 0)
         if stored.manifest:
-            self._finished[place.event_type].add(stored.path.name)
+            self._finished[place.open].add(stored.path.name)
         else:
             self._shown[key] = stored.length
         return shown
@@ -88,7 +88,7 @@ class Listing:
     """Tells whether the sealed files of a type need to be listed again."""
 
     def __init__(self, place: Place) -> None:
-        self._directories = (place.open, place.archive)
+        self._directories = place.directories
         self._changed_ns: list[int | None] = []
         self._left = 0
 

@@ -6,14 +6,13 @@ that *is* a hyphen cannot be told from it).
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
 from typing import Any
 
 import msgspec
 
 from schemas.catalogue import FIELDS, header_of, is_custom
-from worker.rows import Layout, header
-from worker.settings import Format, RowSettings
+from worker.rows import Layout
+from worker.settings import Format
 
 MISSING = "-"
 
@@ -30,7 +29,7 @@ class BadLine(ValueError):
 
 def layout_of(layout_format: Format, separator: str) -> Layout:
     """Return how the cells of a file stand in a line."""
-    return Layout.of(_settings(layout_format, separator))
+    return Layout.of(layout_format, separator)
 
 
 def read_header(line: bytes, layout: Layout) -> tuple[str, ...]:
@@ -40,15 +39,6 @@ def read_header(line: bytes, layout: Layout) -> tuple[str, ...]:
     if not text.endswith(layout.terminator) or not all(is_known(name) for name in names):
         raise NotAHeader
     return names
-
-
-def header_line(layout_format: Format, separator: str, columns: Sequence[str]) -> bytes:
-    """Return the first line of a file; nothing for jsonl."""
-    return header(columns, _settings(layout_format, separator))
-
-
-def _settings(layout_format: Format, separator: str) -> RowSettings:
-    return RowSettings(format=layout_format, separator=separator, timezone=UTC, columns={})
 
 
 def is_known(column: str) -> bool:

@@ -147,9 +147,10 @@ class Search:
         return shape
 
     def _read_shape(self, content: IO[bytes], stored: Stored) -> Shape:
-        described = stored.manifest or self._rows
+        told = stored.manifest or stored.series
+        described = told or self._rows
         layout_format = Format(described.format)
-        zone = zone_called(stored.manifest.timezone if stored.manifest else None, self._rows.timezone)
+        zone = zone_called(told.timezone if told else None, self._rows.timezone)
         if layout_format is Format.JSONL:
             if stored.manifest:
                 return Shape(layout_format, stored.manifest.columns, 0, json_line, zone)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from worker.manifest import ENDINGS, manifest_path
 
-_MARK = ".directory-id"  # of a directory of accounting files
-_ASIDE = {"recovered", "lost"}  # what such a directory holds beside them
+_MARKS = {"accounting.id", ".directory-id"}  # of a directory of accounting files
+_ASIDE = {"recovered", "lost", "journal", "series"}  # what such a directory holds beside them
 
 
 class Target(NamedTuple):
@@ -34,9 +34,9 @@ def _in_directory(path: Path) -> Iterator[Target]:
     for directory, below, files in os.walk(path):
         names = set(files)
         below[:] = sorted(
-            name for name in below if not name.startswith(".") and not (_MARK in names and name in _ASIDE)
+            name for name in below if not name.startswith(".") and not (names & _MARKS and name in _ASIDE)
         )
-        for name in sorted({_data_name(name) for name in files if not name.startswith(".")}):
+        for name in sorted({_data_name(name) for name in files if not name.startswith(".") and name not in _MARKS}):
             yield Target(Path(directory, name), is_sealed=f"{name}.json" in names)
 
 

@@ -15,8 +15,8 @@ from msgspec import Struct
 from worker.inventory import decompressed
 from worker.manifest import BadManifest, Manifest, decode, manifest_path
 from worker.reading.content import UNREADABLE
-from worker.reading.parse import header_line
 from worker.reading.targets import Target
+from worker.rows import header_line
 from worker.settings import Format
 
 _BLOCK_BYTES = 1 << 20

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from worker.accounting_file import sync_directory
 from worker.decode import RawEntry
+from worker.durable import sync_directory
 from worker.errors import AccountingError, DiskTrouble
 from worker.replay.ndjson import Order, line_of, parse
 from worker.replay.output import stands

@@ -10,7 +10,7 @@ from schemas.events import TYPES
 from worker import __version__
 from worker.batch import Part, TypeRenderer, slices
 from worker.decode import DeadLetter, Decoded, RawEntry
-from worker.inventory import places
+from worker.inventory import configured_places
 from worker.manifest import Writer
 from worker.replay.output import CONSUMER, Output, Placed
 from worker.replay.sources import Source
@@ -113,7 +113,7 @@ def _outputs(settings: Settings, into: Path, renderers: Mapping[str, TypeRendere
         timezone=str(rows.timezone),
     )  # fmt: skip
     found = {}
-    for event_type, place in places(settings.directory).items():
+    for event_type, place in configured_places(settings.directory).items():
         inside = (place.archive if settings.rotation.archiving else place.open).relative_to(settings.directory.path)
         found[event_type] = Output(into / inside, settings.names, renderers[event_type].rows, writer, event_type)
     return found

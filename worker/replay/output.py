@@ -15,8 +15,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from worker.accounting_file import make_directory, sync_directory, write_all
 from worker.batch import Part
+from worker.durable import make_directory, sync_directory, write_all
 from worker.errors import AccountingError, DiskTrouble, Locked
 from worker.manifest import Manifest, Writer, encode, manifest_path
 from worker.naming import Names, Stamp, next_stamp

@@ -2,6 +2,7 @@
 
 from worker.stream.fleet import Seized
 from worker.stream.link import Connector
-from worker.stream.stream import Entries, Pending, Registration, Stream
+from worker.stream.registration import Claim, ClaimedBefore, Registration
+from worker.stream.stream import Entries, Pending, Stream
 
-__all__ = ["Connector", "Entries", "Pending", "Registration", "Seized", "Stream"]
+__all__ = ["Claim", "ClaimedBefore", "Connector", "Entries", "Pending", "Registration", "Seized", "Stream"]

@@ -1,5 +1,6 @@
 """What a worker does for others of its fleet: entries of consumers that are gone, files of workers that are dead."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -16,11 +17,11 @@ from worker.stream.script import Script
 
 TAKE_OVER_AT_MOST = 4000  # entries of each stream at once
 
-_take_over, _seize, _forget = (Script(name) for name in ("take_over", "seize", "forget"))
-SCRIPTS = (_take_over, _seize, _forget)
+_take_over, _seize, _forget, _put_back = map(Script, ("take_over", "seize", "forget", "put_back"))
+SCRIPTS = (_take_over, _seize, _forget, _put_back)
 
 
-class Taken(NamedTuple):
+class TakenOver(NamedTuple):
     """What was taken over from a consumer."""
 
     owner: str
@@ -36,6 +37,11 @@ class Seized(NamedTuple):
     stored: bytes
 
 
+def dated(record: Record) -> Record:
+    """Return a record with the time of its commit, for people to read."""
+    return msgspec.structs.replace(record, committed_ms=time.time_ns() // 1_000_000)
+
+
 def consumers_without_lease(link: Link, keys: Keys, me: str) -> list[str]:
     """Return the other consumers that have pending entries and no lease."""
     owners: set[str] = set()
@@ -47,7 +53,7 @@ def consumers_without_lease(link: Link, keys: Keys, me: str) -> list[str]:
     return sorted(owner for owner in owners - {me} if not link.call("EXISTS", keys.lease(owner)))
 
 
-def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: str) -> Taken | None:
+def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: str) -> TakenOver | None:
     """Take the pending entries of a consumer whose lease is gone; None where it has come back.
 
     `me` is my consumer name, directory id and epoch. Raises Fenced where that is not mine any more.
@@ -59,7 +65,7 @@ def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: str) ->
     )  # fmt: skip
     match reply[0]:
         case b"OK":
-            return Taken(owner, reply[1], reply[2])
+            return TakenOver(owner, reply[1], reply[2])
         case b"FENCED":
             raise Fenced
         case _:
@@ -82,21 +88,38 @@ def abandoned(link: Link, keys: Keys, directory: str, me: str) -> Iterator[tuple
                 yield consumer, record
 
 
-def seize(link: Link, keys: Keys, directory: str, event_type: str, name: str) -> Seized | None:
+def seize(link: Link, keys: Keys, me: tuple[str, str, bytes], event_type: str, name: str) -> Seized | None:
     """Return the record that names a file of this directory, after fencing its consumer; None where none does.
 
-    Only with the file's lock held, or once the file is sealed.
+    Only with the file's lock held, or once the file is sealed. Raises Fenced where `me` is not mine any more.
     """
+    consumer, directory, epoch = me
     reply = link.call(
-        "EVALSHA", _seize.sha, 3, keys.epoch, keys.owners, keys.records, directory, event_type, name
+        "EVALSHA", _seize.sha, 3, keys.epoch, keys.owners, keys.records, directory, event_type, name, consumer, epoch
     )  # fmt: skip
     if not reply:
         return None
+    if reply == [b"FENCED"]:
+        raise Fenced
     try:
         record = records.decode(reply[1])
     except msgspec.DecodeError as error:
         raise ServerRefused(f"{keys.records}: the record of {reply[0]!r} cannot be read: {error}") from error
     return Seized(reply[0].decode(), record, reply[1]) if record else None
+
+
+def put_back(link: Link, keys: Keys, me: tuple[str, str, bytes], consumer: str, record: Record) -> bool:
+    """Put a dead consumer's record of this directory back; False where the server has it, or a newer one.
+
+    Only with the lock on the consumer's name held. Raises Fenced where `me` is not mine any more.
+    """
+    reply = link.call(
+        "EVALSHA", _put_back.sha, 6, keys.epoch, keys.owners, keys.records, keys.ledger, keys.history, keys.written,
+        *me, consumer, records.encode(dated(record)), record.batch, *TYPES,
+    )  # fmt: skip
+    if reply == b"FENCED":
+        raise Fenced
+    return bool(reply)
 
 
 def forget(link: Link, keys: Keys, directory: str, seized: Seized, record: Record) -> bool:

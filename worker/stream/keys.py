@@ -30,6 +30,9 @@ class Keys(NamedTuple):
     nodes: str  # the plugins' notes on their producers, for people
     watch: str  # what the workers' chores remember from one look at the streams to the next
     settled: str  # a stream: which dead letters were retried or dropped, for the audit
+    history: str  # what the server has remembered since it last forgot something (design section 7)
+    written: str  # keys of entries that have rows, while what the server forgot may come again
+    directories: str  # by directory id: the token under which it was started last, when, and where
     lease_prefix: str
 
     @classmethod
@@ -38,7 +41,7 @@ class Keys(NamedTuple):
         base = f"{{{partition}}}"
         names = (
             "dead", "producers", "epoch", "owners", "records", "ledger", "wanted", "nodes", "watch", "settled",
-            "lease:",
+            "history", "written", "directories", "lease:",
         )  # fmt: skip
         return cls({name: f"{base}:{name}" for name in TYPES}, *(f"{base}:{name}" for name in names))
 

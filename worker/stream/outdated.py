@@ -62,7 +62,7 @@ def owners(link: Link, keys: Keys) -> dict[str, Owner]:
 
 
 def read(link: Link, keys: Keys) -> list[Known]:
-    """Return every record that can be read."""
+    """Return every record that can be read, but for those of retired consumers."""
     reply, known = link.call("HGETALL", keys.records), owners(link, keys)
     found = []
     for name, stored in zip(reply[::2], reply[1::2], strict=True):
@@ -70,7 +70,7 @@ def read(link: Link, keys: Keys) -> list[Known]:
         record = None
         with suppress(msgspec.DecodeError):  # the placeholder
             record = records.decode(stored)
-        if record is not None:
+        if record is not None and not record.is_retired:
             owner = known.get(consumer, _NOBODY)
             seen_ms = max(owner.registered_ms, record.committed_ms or 0)
             is_alive = bool(link.call("EXISTS", keys.lease(consumer)))

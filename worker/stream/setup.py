@@ -25,7 +25,7 @@ def set_up(link: Link, keys: Keys, wanted: Sequence[str]) -> None:
             link.call("HSETNX", keys.ledger, counter, 0)
     if not link.call("EXISTS", keys.epoch):
         link.call("SETNX", keys.epoch, 0)
-    for key in (keys.producers, keys.owners, keys.records, keys.watch):
+    for key in (keys.producers, keys.owners, keys.records, keys.watch, keys.directories, keys.history, keys.written):
         if not link.call("EXISTS", key):
             link.call("HSETNX", key, PLACEHOLDER, "")
     for header in (PLACEHOLDER, *wanted):
@@ -117,6 +117,14 @@ def check_server(link: Link) -> list[str]:
     if facts.get("aof_enabled") == "0":
         return ["appendonly is off: a crash of the server loses what it had not saved"]
     return []
+
+
+def run_id(link: Link) -> str:
+    """Return what tells the server's process from every other one; empty where it does not say."""
+    try:
+        return info(link, "server").get("run_id", "")
+    except Refused:
+        return ""
 
 
 def info(link: Link, section: str) -> dict[str, str]:

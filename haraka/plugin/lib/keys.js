@@ -14,7 +14,7 @@ function ofTag(tag) {
   const key = (name) => `{${tag}}:${name}`
   return Object.freeze({
     tag,
-    publish: ['producers', 'ledger', ...TYPES].map(key),
+    publish: ['producers', 'ledger', ...TYPES, 'history'].map(key),
     wanted: key('wanted'),
     nodes: key('nodes'),
   })

@@ -1,6 +1,7 @@
 -- publish(producer, seq, given_up, [type, count, json]...): adds one batch of events once, whatever is retried.
 --
--- KEYS  1 producers  2 ledger  3 stream of delivered  4 of deferred  5 of bounce (one hash tag, so one cluster node)
+-- KEYS  1 producers  2 ledger  3 stream of delivered  4 of deferred  5 of bounce  6 history (one hash tag, so one cluster
+--       node)
 -- ARGV  1 producer   2 seq     3 given_up: '' or '<d> <df> <b>', events of lost batches that the producer cannot send again
 --       then a triple for each type in the batch: delivered|deferred|bounce, number of events, their JSON array
 --
@@ -13,6 +14,10 @@
 -- this call touches and that can fail is looked at first, and the first write (HINCRBY) is one that a full server refuses:
 -- such a batch is refused whole, and the producer keeps it. Every copy may run late, from a connection that its producer
 -- gave up. What it does not touch is not looked at: that cost the server as much as the writing.
+
+-- A GAP proves that the server forgot, and what it forgot is about to come again. So another history begins in the same
+-- step: workers read on once all of them have said what they wrote (design section 7). A user without the right to that
+-- publishes all the same: such events may then stand twice.
 
 local TYPES = { 'delivered', 'deferred', 'bounce' }
 local STREAM = { delivered = 3, deferred = 4, bounce = 5 }
@@ -30,7 +35,7 @@ local function is_count(text)
 end
 
 local function check_arguments()
-  if #KEYS ~= 5 then return 'ERR publish: 5 keys expected' end
+  if #KEYS ~= 6 then return 'ERR publish: 6 keys expected' end
   if #ARGV < 6 or #ARGV % 3 ~= 0 then return 'ERR publish: producer, seq, given_up and triples expected' end
   if ARGV[1] == '' then return 'ERR publish: the producer has no name' end
   if not is_count(ARGV[2]) or tonumber(ARGV[2]) < 1 then return 'ERR publish: seq is not a positive number' end
@@ -80,6 +85,27 @@ local function check_rights()
   if not may('TIME') then return 'NOPERM publish: no right to TIME' end
 end
 
+-- As worker/stream/scripts/history.lua has it; where a loss is known already, it goes on for longer. Returns an error, or
+-- nothing: also where the user has no right to it.
+local function begin_history(history)
+  local may = redis.acl_check_cmd
+  if may and not (may('HMGET', history, 'n') and may('HSET', history, 'n', '1')) then return end
+  local known = redis.pcall('HMGET', history, 'id', 'run', 'gate_ms', 'until_ms')
+  if known.err then return check_type(history, 'hash') end
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local facts = { 'until_ms', string.format('%.0f', now + 600000) }
+  if now >= (tonumber(known[4] or '') or 0) then
+    local id = math.max((tonumber(known[1] or '') or 0) + 1, tonumber(time[1]) * 1000000 + tonumber(time[2]))
+    local gate_ms = tonumber(known[3] or '') or 30000
+    facts = { 'id', string.format('%.0f', id), 'run', known[2] or '', 'open', 0,
+      'gate_ms', string.format('%.0f', gate_ms), 'opens_ms', string.format('%.0f', now + 5000),
+      'limit_ms', string.format('%.0f', now + gate_ms), unpack(facts) }
+  end
+  local done = redis.pcall('HSET', history, unpack(facts))
+  if type(done) == 'table' and done.err and not string.find(done.err, 'NOPERM', 1, true) then return done.err end
+end
+
 local wrong = check_arguments() or check_keys() or check_rights()
 if wrong then return redis.error_reply(wrong) end
 
@@ -98,7 +124,11 @@ if seq <= last then
   return { 'DUPLICATE', last }
 end
 local is_gap = seq > last + 1
-if is_gap and ARGV[3] == '' then return { 'GAP', last } end
+if is_gap and ARGV[3] == '' then
+  wrong = begin_history(KEYS[6])
+  if wrong then return redis.error_reply(wrong) end
+  return { 'GAP', last }
+end
 wrong = check_counters(':published')
 if is_gap then
   for _, kind in ipairs(TYPES) do wrong = wrong or check_counter(kind, ':gap') end

@@ -57,7 +57,7 @@ def test_json_lines_read_back_as_the_values_that_were_written(batch: Batch) -> N
 def test_the_layout_is_that_of_the_writer() -> None:
     for layout_format in DELIMITED:
         for separator in SEPARATORS:
-            written = Layout.of(row_settings(layout=layout_format, separator=separator))
+            written = Layout.of(layout_format, separator)
             assert layout_of(layout_format, separator) == written
 
 

@@ -59,7 +59,7 @@ class Moment(Struct, frozen=True, kw_only=True):
 def choose(event_type: str, span: Span, rows: RowSettings, moment: Moment) -> Choice:
     """Return what to look at. Raises NotAudited where files are in a layout that this version does not know."""
     snapshot, views = moment.snapshot, moment.views
-    of_type = [view.files[event_type] for view in views]
+    of_type = [files for view in views for files in view.of_type(event_type)]
     layouts = _Layouts(event_type, rows, moment)
     files = [Chosen(each.place, stored, layouts.shape_of(stored)) for each in of_type for stored in _within(each, span)]
     expired = [manifest for each in of_type for manifest in each.expired if _may_hold(manifest, span)]
@@ -94,7 +94,8 @@ class _Layouts:
 
     def shape_of(self, stored: Stored) -> Shape:
         """Return the shape of a file, after noting the layouts that it may have."""
-        layouts = [Layout.of(stored.manifest, self._rows)] if stored.manifest else self._of_open(stored)
+        described = stored.manifest or stored.series
+        layouts = [Layout.of(described, self._rows)] if described else self._of_open(stored)
         self.found += (each for each in layouts if each not in self.found)
         return layouts[0].shape
 
@@ -104,7 +105,7 @@ class _Layouts:
     @cached_property
     def _known(self) -> list[Layout]:
         """Return the layouts of all files that were ever sealed, each once."""
-        of_type = [view.files[self._type] for view in self._moment.views]
+        of_type = [files for view in self._moment.views for files in view.of_type(self._type)]
         manifests = [stored.manifest for files in of_type for stored in files.sealed if stored.manifest]
         manifests += (manifest for files in of_type for manifest in files.expired)
         known = (each for each in manifests if each.format in set(Format))

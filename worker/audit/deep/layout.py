@@ -10,7 +10,9 @@ import msgspec
 from schemas.catalogue import FIELDS, Kind
 from worker.audit.finding import NotAudited
 from worker.manifest import Manifest
-from worker.reading.parse import BadLine, NotAHeader, header_line, is_known, json_line, layout_of, read_header
+from worker.reading.parse import BadLine, NotAHeader, is_known, json_line, layout_of, read_header
+from worker.rows import header_line
+from worker.series import Series
 from worker.settings import Format, RowSettings
 
 _JSONL_SEPARATOR = "\t"  # a configured one has no effect there
@@ -36,14 +38,17 @@ class Layout(NamedTuple):
     timezone: str
 
     @classmethod
-    def of(cls, manifest: Manifest, configured: RowSettings) -> "Layout":
-        """Return the layout of a sealed file; early manifests do not tell the time zone. Raises NotAudited."""
+    def of(cls, described: Manifest | Series, configured: RowSettings) -> "Layout":
+        """Return the layout of a file, by its manifest or its series; early manifests do not tell the time zone.
+
+        Raises NotAudited.
+        """
         try:
-            layout_format = Format(manifest.format)
+            layout_format = Format(described.format)
         except ValueError as error:
-            raise NotAudited(f"{manifest.name}: its layout is not known here: {error}") from error
-        shape = _shape(layout_format, manifest.separator, manifest.columns)
-        return cls(shape, manifest.timezone or str(configured.timezone))
+            raise NotAudited(f"the layout of a file is not known here: {error}") from error
+        shape = _shape(layout_format, described.separator, described.columns)
+        return cls(shape, described.timezone or str(configured.timezone))
 
     @classmethod
     def configured(cls, settings: RowSettings, event_type: str) -> "Layout":

@@ -61,7 +61,7 @@ def deep_audit(
 
 def _first_lines(views: Sequence[View]) -> dict[Path, bytes]:
     """Return the first lines of the open files that have rows."""
-    files = (each for view in views for each in view.files.values())
+    files = (each for view in views for each in view.files)
     return {stored.path: first_line(each.place, stored) for each in files for stored in each.open if stored.rows}
 
 

@@ -1,19 +1,28 @@
 -- The commit point: acknowledge a batch and record how long the files are, in one step (design section 4).
 --
--- KEYS: owners, records, lease, ledger, dead, watch, then one stream per type
--- ARGV: consumer, directory id, epoch, restore (0 or 1), batch, record (JSON), lease in ms, group,
---       per stream: type, events, rows, dead, ids of lost entries, foreign, ids of all entries (separated by blanks)
+-- KEYS: owners, records, lease, ledger, dead, watch, history, written, then one stream per type
+-- ARGV: consumer, directory id, epoch, restore (0 or 1), batch, record (JSON), lease in ms, group, id of the history, what
+--       the lease says of its holder,
+--       per stream: type, events, rows, dead, ids of lost entries, foreign, ids of all entries (separated by blanks),
+--         entries that the consumer has in hand, keys of those with rows (separated by blanks; empty where nobody forgot)
 --       number of dead letters, each: type, entry id, index, bytes, error, events that it stands for
--- Returns OK, FENCED, ALREADY or BEHIND; only OK has changed anything.
+-- Returns {'OK', id of the history}, or why nothing has changed:
+--   {'FENCED'}: the name is another's, or the history is another one;
+--   {'ALREADY'}: a copy of this commit ran; {'BEHIND'}: the server has forgotten the commit before it;
+--   {'TAKEN'}: some of the entries are not the consumer's any more: whoever has them writes their rows;
+--   {'WRITTEN', keys by stream}: these entries have rows, and came again because the server forgot.
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory: after it no error can come.
 
 -- @part checks
 -- @part count_lost
+-- @part history
 
 local consumer, directory, epoch, restore = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local batch, record, lease_ms, group = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
 local owners, records, lease, ledger, dead, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local history, written = KEYS[7], KEYS[8]
+local FIRST_STREAM, FIRST_FACT, FACTS = 9, 11, 9
 local CHUNK = 4000 -- unpack fails near 8 000
 
 check_type(owners, 'hash')
@@ -22,29 +31,90 @@ check_type(lease, 'string')
 check_type(ledger, 'hash')
 check_type(dead, 'stream')
 check_type(watch, 'hash')
-for index = 7, #KEYS do
+check_type(history, 'hash')
+check_type(written, 'hash')
+for index = FIRST_STREAM, #KEYS do
   check_type(KEYS[index], 'stream')
 end
 if not batch or not lease_ms then
   return redis.error_reply('WRONGVALUE batch and lease must be numbers')
 end
 
-if redis.call('HGET', owners, consumer) ~= epoch .. ' ' .. directory then
-  return 'FENCED'
+if redis.call('HGET', owners, consumer) ~= epoch .. ' ' .. directory or redis.call('HGET', history, 'id') ~= ARGV[9] then
+  return {'FENCED'}
 end
 local field = consumer .. ' ' .. directory
 local stored = redis.call('HGET', records, field)
-local stored_batch = stored and cjson.decode(stored)['batch'] or 0
+local stored_batch = stored and (tonumber(string.match(stored, '^{"batch":(%d+)')) or cjson.decode(stored)['batch']) or 0
 if stored and stored_batch >= batch then
-  return 'ALREADY'
+  return {'ALREADY'}
 end
 if restore ~= '1' and stored_batch < batch - 1 then
-  return 'BEHIND'
+  return {'BEHIND'}
+end
+
+local function words_in(text)
+  local words = {}
+  for word in string.gmatch(text, '%S+') do
+    words[#words + 1] = word
+  end
+  return words
+end
+
+local function pending_of(key)
+  for _, each in ipairs(redis.call('XPENDING', key, group)[4] or {}) do
+    if each[1] == consumer then
+      return tonumber(each[2])
+    end
+  end
+  return 0
+end
+
+-- Whether each of these ids is pending for the consumer. Their number tells it, but for what a late request brings: that
+-- can come as long after the registration as a lease lasts.
+local function are_mine(key, text, in_hand)
+  local mine = pending_of(key)
+  if mine < in_hand then
+    return false
+  end
+  local time = redis.call('TIME')
+  local age_us = tonumber(time[1]) * 1000000 + tonumber(time[2]) - (tonumber(epoch) or 0)
+  if mine == in_hand and age_us > lease_ms * 1000 then
+    return true
+  end
+  local ids, is_mine = words_in(text), {}
+  for _, each in ipairs(redis.call('XPENDING', key, group, ids[1], ids[#ids], mine, consumer)) do
+    is_mine[each[1]] = true
+  end
+  for _, id in ipairs(ids) do
+    if not is_mine[id] then
+      return false
+    end
+  end
+  return true
+end
+
+-- Which of these keys have rows already.
+local function written_of(name, keys)
+  local found = {}
+  for start = 1, #keys, CHUNK do
+    local chunk = {}
+    for index = start, math.min(start + CHUNK - 1, #keys) do
+      chunk[#chunk + 1] = name .. ' ' .. keys[index]
+    end
+    for index, by in ipairs(redis.call('HMGET', written, unpack(chunk))) do
+      if by then
+        found[#found + 1] = keys[start + index - 1]
+      end
+    end
+  end
+  return table.concat(found, ' ')
 end
 
 -- HINCRBY must not fail once something is written: look at every counter first.
-local position = 9
-for index = 7, #KEYS do
+local compares = is_compared(history)
+local again, some_again, position = {'WRITTEN'}, false, FIRST_FACT
+for index = FIRST_STREAM, #KEYS do
   local name = ARGV[position]
   local counters = redis.call('HMGET', ledger, name .. ':events', name .. ':rows', name .. ':rows:' .. directory,
     name .. ':dead', name .. ':lost', name .. ':foreign')
@@ -53,7 +123,21 @@ for index = 7, #KEYS do
       return redis.error_reply('WRONGVALUE a counter of ' .. name .. ' in ' .. ledger .. ' is not a count')
     end
   end
-  position = position + 7
+  if ARGV[position + 6] ~= '' and not are_mine(KEYS[index], ARGV[position + 6], tonumber(ARGV[position + 7]) or 0) then
+    return {'TAKEN'}
+  end
+  local found = compares and written_of(name, words_in(ARGV[position + 8])) or ''
+  again[#again + 1], some_again = found, some_again or found ~= ''
+  position = position + FACTS
+end
+if some_again then
+  return again
+end
+
+-- What a record that is put back counts, and the server has forgotten.
+local function forgotten(name)
+  local was = stored and (cjson.decode(stored)['total'] or {})[name] or 0
+  return string.format('%.0f', math.max(0, ((cjson.decode(record)['total'] or {})[name] or 0) - was))
 end
 
 redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
@@ -62,14 +146,6 @@ local function count(name, amount)
   if amount ~= '0' then
     redis.call('HINCRBY', ledger, name, amount)
   end
-end
-
-local function ids_in(text)
-  local ids = {}
-  for id in string.gmatch(text, '%S+') do
-    ids[#ids + 1] = id
-  end
-  return ids
 end
 
 local function acknowledge(key, ids)
@@ -87,26 +163,36 @@ local function acknowledge(key, ids)
 end
 
 -- The letters come first: where their stream takes no more ids, nothing is acknowledged.
-local letters = 9 + 7 * (#KEYS - 6)
+local letters = FIRST_FACT + FACTS * (#KEYS - FIRST_STREAM + 1)
 for letter = 0, tonumber(ARGV[letters]) - 1 do
   local at = letters + 1 + letter * 6
   redis.call('XADD', dead, '*', 'type', ARGV[at], 'id', ARGV[at + 1], 'index', ARGV[at + 2],
     'bytes', ARGV[at + 3], 'error', ARGV[at + 4], 'n', ARGV[at + 5])
 end
 
-position = 9
-for index = 7, #KEYS do
+position = FIRST_FACT
+for index = FIRST_STREAM, #KEYS do
   local name = ARGV[position]
+  local rows = restore == '1' and forgotten(name) or ARGV[position + 2]
   acknowledge(KEYS[index], ARGV[position + 6])
   count(name .. ':events', ARGV[position + 1])
-  count(name .. ':rows', ARGV[position + 2])
-  count(name .. ':rows:' .. directory, ARGV[position + 2])
+  count(name .. ':rows', rows)
+  count(name .. ':rows:' .. directory, rows)
   count(name .. ':dead', ARGV[position + 3])
-  count_lost(ledger, watch, name, KEYS[index], ids_in(ARGV[position + 4]))
+  count_lost(ledger, watch, name, KEYS[index], words_in(ARGV[position + 4]))
   count(name .. ':foreign', ARGV[position + 5])
-  position = position + 7
+  if compares then
+    for _, key in ipairs(words_in(ARGV[position + 8])) do
+      redis.call('HSET', written, name .. ' ' .. key, directory)
+    end
+  end
+  position = position + FACTS
 end
 
 redis.call('HSET', records, field, record)
-redis.call('SET', lease, epoch, 'PX', lease_ms)
-return 'OK'
+redis.call('SET', lease, ARGV[10], 'PX', lease_ms)
+if restore == '1' and not compares then -- the first who says that the server forgot
+  begin_history(history)
+  compare(history, written)
+end
+return {'OK', redis.call('HGET', history, 'id')}

@@ -4,6 +4,9 @@
 -- ARGV: type, id of the letter, number of events that the new entry will be counted as, notes that `settled` may hold
 -- Returns OK, or GONE where the letter is not there (any more): nothing is done, so a second run adds nothing.
 --
+-- The field `letter` comes first: the events are known by the ids that they had, and so must not be taken for those that
+-- were published under them (design section 7).
+--
 -- The note says which event of which entry is wanted in no file, since it is in the new one; as in dead_drop.lua.
 --
 -- Everything is checked before the first write, and that one is allowed at maxmemory. XADD comes next: should the
@@ -42,7 +45,7 @@ local bytes = position >= 0 and '[' .. letter['bytes'] .. ']' or letter['bytes']
 local at = tonumber(redis.call('HGET', ledger, kind .. ':published') or '0') + tonumber(events)
 
 redis.call('HDEL', ledger, '') -- allowed at maxmemory, and after it so is the rest
-redis.call('XADD', stream, '*', 'events', bytes, 'n', events, 'at', string.format('%.0f', at))
+redis.call('XADD', stream, '*', 'letter', id, 'events', bytes, 'n', events, 'at', string.format('%.0f', at))
 redis.call('HINCRBY', ledger, kind .. ':published', events)
 redis.call('HINCRBY', ledger, kind .. ':retried', counted)
 redis.call('XDEL', dead, id)

@@ -1,37 +1,118 @@
--- Take a consumer's name: give out a new epoch, the fencing token of every later commit (design section 4).
+-- Take a consumer's name: give out a new epoch, the fencing token of every later commit (design sections 4 and 6).
 --
--- KEYS: epoch, owners, records
--- ARGV: consumer, directory id, renew (0 or 1)
--- Returns {'OK', epoch, record or false}, or {'REFUSED', directory id of the owner}.
+-- KEYS: epoch, owners, records, history, directories, what the keys of leases begin with
+-- ARGV: consumer, directory id, renew (0 or 1), the directory's token and its next one, names of the consumers whose
+--       locks are held in the caller's directory, names of such whose processes are known to be gone (both separated by
+--       blanks), id of the server's process (or empty), lease in ms, host, path
+-- Returns {'OK', epoch, record or false, id of the history, open (0 or 1), commits are compared with `written` (0 or 1)},
+--         {'REFUSED', directory id of the owner}: renewed by one who has lost the name,
+--         {'ALIVE', consumer, its lease}: a consumer of this directory is at work, and its lock is not held in the caller's,
+--         {'RETRY'}: the next token has been claimed already, a reply was lost: draw another one,
+--         {'SUPERSEDED', token, ms, host, path}: another copy of the directory was started since.
 --
 -- Epochs never repeat, not even on a server that lost its tail: each is at least the server's clock in microseconds.
+-- A start claims the directory: its token becomes the next one, and every consumer whose lock is not held there gets a
+-- new epoch, so that of two copies of a directory only one goes on.
 
 -- @part checks
+-- @part history
 
-local consumer, directory, renew = ARGV[1], ARGV[2], ARGV[3]
+local consumer, directory, renew, current, next_one = ARGV[1], ARGV[2], ARGV[3] == '1', ARGV[4], ARGV[5]
+local run, lease_ms, host, path = ARGV[8], tonumber(ARGV[9]), ARGV[10], ARGV[11]
+local epoch_key, owners, records, history = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local directories, lease_prefix = KEYS[5], KEYS[6]
 
-check_type(KEYS[1], 'string')
-check_type(KEYS[2], 'hash')
-check_type(KEYS[3], 'hash')
+check_type(epoch_key, 'string')
+check_type(owners, 'hash')
+check_type(records, 'hash')
+check_type(history, 'hash')
+check_type(directories, 'hash')
+local last = epoch_of(redis.call('GET', epoch_key) or '0')
+if not last or not lease_ms then
+  return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' does not count on, or the lease is no number')
+end
 
-local owner = redis.call('HGET', KEYS[2], consumer)
-if renew == '1' and owner then
-  local holder = string.match(owner, '^%d+ (.+)$')
-  if holder and holder ~= directory then
-    return {'REFUSED', holder}
+local function names_in(text)
+  local found = {}
+  for name in string.gmatch(text, '%S+') do
+    found[name] = true
+  end
+  return found
+end
+
+local function home_of(owner)
+  return owner and string.match(owner, '^%d+ (.+)$')
+end
+
+local held, gone = names_in(ARGV[6]), names_in(ARGV[7])
+local strangers, all = {}, redis.call('HGETALL', owners)
+for index = 1, #all, 2 do
+  if all[index] ~= consumer and home_of(all[index + 1]) == directory and not held[all[index]] then
+    strangers[#strangers + 1] = all[index]
+  end
+end
+local owner = redis.call('HGET', owners, consumer)
+if not renew then
+  if home_of(owner) == directory and not held[consumer] then
+    strangers[#strangers + 1] = consumer
+  end
+  for _, name in ipairs(strangers) do
+    local lease = not gone[name] and redis.call('GET', lease_prefix .. name)
+    if lease then
+      return {'ALIVE', name, lease}
+    end
   end
 end
 
-local last = epoch_of(redis.call('GET', KEYS[1]) or '0')
-if not last then
-  return redis.error_reply('WRONGVALUE ' .. KEYS[1] .. ' does not count on')
+-- A token is `<n> <random>`; the server stores it with when and where it was claimed.
+local claimed = redis.call('HGET', directories, directory)
+local n, random, at, where, place = string.match(claimed or '', '^(%d+) (%S+) (%d+) (%S+) (.*)$')
+local token = n and n .. ' ' .. random
+local is_older = n and tonumber(n) < tonumber(string.match(current, '^(%d+)') or '0')
+if not renew and token == next_one and token ~= current then
+  return {'RETRY'}
 end
-local now = redis.call('TIME')
-local clock = tonumber(now[1]) * 1000000 + tonumber(now[2])
-local epoch = string.format('%.0f', math.max(last + 1, clock))
-local record = redis.call('HGET', KEYS[3], consumer .. ' ' .. directory)
+if token and token ~= current and token ~= next_one and not is_older then
+  return {'SUPERSEDED', token, at, where, place}
+end
+if renew and home_of(owner) and home_of(owner) ~= directory then
+  return {'REFUSED', home_of(owner)}
+end
 
-redis.call('HDEL', KEYS[2], '') -- allowed at maxmemory, and after it so is the rest
-redis.call('SET', KEYS[1], epoch)
-redis.call('HSET', KEYS[2], consumer, epoch .. ' ' .. directory)
-return {'OK', epoch, record}
+local function next_epoch()
+  local time = redis.call('TIME')
+  last = math.max(last + 1, tonumber(time[1]) * 1000000 + tonumber(time[2]))
+  return string.format('%.0f', last)
+end
+
+redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest
+if not renew then
+  for _, name in ipairs(strangers) do
+    redis.call('HSET', owners, name, next_epoch() .. ' ' .. directory)
+  end
+end
+local mine = not renew and next_one or token == next_one and next_one or current
+if mine ~= token then
+  redis.call('HSET', directories, directory, mine .. ' ' .. string.format('%.0f', now_ms()) .. ' ' .. host .. ' ' .. path)
+end
+
+-- Where nothing is known of a history, nobody can have read in it: what was written before comes with a GAP, or is put
+-- back. Where the server's process is another one, it may have lost its tail, and whoever lost commits will say so.
+local known = redis.call('HGET', history, 'run')
+if not known then
+  begin_history(history, run, lease_ms)
+  redis.call('HSET', history, 'open', 1)
+elseif run ~= '' and known ~= '' and known ~= run then
+  begin_history(history, run, lease_ms)
+elseif run ~= '' then
+  redis.call('HSET', history, 'run', run, 'gate_ms', string.format('%.0f', lease_ms))
+end
+
+local epoch = next_epoch()
+redis.call('SET', epoch_key, epoch)
+redis.call('HSET', owners, consumer, epoch .. ' ' .. directory)
+local facts = redis.call('HMGET', history, 'id', 'open')
+return {
+  'OK', epoch, redis.call('HGET', records, consumer .. ' ' .. directory), facts[1], tonumber(facts[2]),
+  is_compared(history) and 1 or 0,
+}

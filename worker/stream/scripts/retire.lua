@@ -6,6 +6,8 @@
 -- entries would lose them; deleting a record that names a file would make its uncommitted tail count.
 -- The epoch counter is never touched: an epoch must not be given out again.
 
+-- @part tombstone
+
 local consumer, group, seen = ARGV[1], ARGV[2], ARGV[3]
 local owners, records, lease = KEYS[1], KEYS[2], KEYS[3]
 
@@ -33,16 +35,19 @@ for index = 1, #all, 2 do
     for _, closing in ipairs(record['closing'] or {}) do
       return 'FILE ' .. closing['file']['name']
     end
-    fields[#fields + 1] = all[index]
+    if record['committed_ms'] then -- else it is empty already
+      fields[all[index]] = tombstone_of(all[index + 1])
+      known = true
+    end
   end
 end
-if not known and #fields == 0 then
+if not known then
   return 'UNKNOWN'
 end
 
 redis.call('HDEL', owners, consumer)
-for _, field in ipairs(fields) do
-  redis.call('HDEL', records, field)
+for field, tombstone in pairs(fields) do
+  redis.call('HSET', records, field, tombstone)
 end
 for index = 4, #KEYS do
   redis.call('XGROUP', 'DELCONSUMER', KEYS[index], group, consumer)

@@ -1,15 +1,15 @@
 -- Seize a file that a dead worker left in this directory: fence its consumer, return its record (design section 4).
 --
 -- KEYS: epoch, owners, records
--- ARGV: directory id, type, file name
--- Returns {consumer, record}, or {} where no record of the directory names the file.
+-- ARGV: directory id, type, file name, me, my epoch
+-- Returns {consumer, record}, {} where no record of the directory names the file, or {'FENCED'} (I am not who I was).
 --
 -- Called with the file's lock held, or where the file is sealed and nobody has the lock on its consumer's name. So its
 -- writer is dead; what it sent may still run, and is refused by the new epoch.
 
 -- @part checks
 
-local directory, kind, name = ARGV[1], ARGV[2], ARGV[3]
+local directory, kind, name, me, mine = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local epoch_key, owners, records = KEYS[1], KEYS[2], KEYS[3]
 
 check_type(epoch_key, 'string')
@@ -18,6 +18,10 @@ check_type(records, 'hash')
 local last = epoch_of(redis.call('GET', epoch_key) or '0')
 if not last then
   return redis.error_reply('WRONGVALUE ' .. epoch_key .. ' does not count on')
+end
+
+if redis.call('HGET', owners, me) ~= mine .. ' ' .. directory then
+  return {'FENCED'}
 end
 
 local function names_file(record)

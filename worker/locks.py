@@ -1,0 +1,70 @@
+"""Locks on consumers' names in a directory: `<path>/.<consumer>.lock`.
+
+The files are never unlinked, since a process may wait on the inode. The locks themselves end with the process.
+"""
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from worker.errors import Locked
+
+_ENDING = ".lock"
+
+
+class ConsumerLock:
+    """The lock on a consumer's name in one directory: one process at a time, until it dies."""
+
+    def __init__(self, path: Path, consumer: str) -> None:
+        """Take the lock; raises Locked with the holder's pid where it is busy."""
+        self._descriptor = os.open(path / f".{consumer}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not self._take():
+            holder = os.read(self._descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._descriptor)
+            raise Locked(f"{path}: consumer {consumer} is already at work here, in process {holder}")
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def _take(self) -> bool:
+        """Take the lock; False where a process has it. One that is shared is not had: somebody looks at it."""
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if not _share(self._descriptor):
+                return False
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def release(self) -> None:
+        """Give the lock up; death does it too."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def is_at_work(path: Path, consumer: str) -> bool:
+    """Tell whether a process has the lock on a consumer's name in one directory."""
+    try:
+        descriptor = os.open(path / f".{consumer}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _share(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def at_work(path: Path) -> frozenset[str]:
+    """Return the consumers of a directory whose names are locked by some process. Raises OSError."""
+    names = (lock.name[1 : -len(_ENDING)] for lock in path.glob(f".*{_ENDING}"))
+    return frozenset(name for name in names if is_at_work(path, name))
+
+
+def _share(descriptor: int) -> bool:
+    """Take a shared lock, which disturbs nobody else who does; False where somebody has the lock alone."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
