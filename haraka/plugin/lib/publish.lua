@@ -9,6 +9,9 @@
 --          {'GAP', last}        seq > last + 1: the server lost batches that it had acknowledged, nothing is added
 --          an error             nothing is written
 --
+-- An entry is  events: their JSON array  n: how many  at: running number of the last one  b: '<producer>:<seq>', its batch.
+-- With its stream, b says which entry this is, whatever id it has: a server that lost it gets it again under another one.
+--
 -- A script is atomic but not transactional: an error in the middle leaves what was written before it. So everything that
 -- this call touches and that can fail is looked at first, and the first write (HINCRBY) is one that a full server refuses:
 -- such a batch is refused whole, and the producer keeps it. Every copy may run late, from a connection that its producer
@@ -113,10 +116,11 @@ if is_gap then
   end
 end
 
+local batch = ARGV[1] .. ':' .. ARGV[2]
 for i = 4, #ARGV, 3 do
   local kind, count, json = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local at = redis.call('HINCRBY', KEYS[2], kind .. ':published', count)
-  redis.call('XADD', KEYS[STREAM[kind]], '*', 'events', json, 'n', count, 'at', at)
+  redis.call('XADD', KEYS[STREAM[kind]], '*', 'events', json, 'n', count, 'at', at, 'b', batch)
 end
 local now = redis.call('TIME')
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. now[1] .. string.format('%03d', math.floor(now[2] / 1000)))

@@ -13,6 +13,13 @@ const BREAKAGES = [
     'publish_script',
   ],
   [
+    'an entry does not say which batch it is',
+    'lib/publish.lua',
+    "'at', at, 'b', batch)",
+    "'at', at)",
+    'publish_script',
+  ],
+  [
     'keys are not checked first',
     'lib/publish.lua',
     'check_arguments() or check_keys() or',

@@ -11,7 +11,7 @@ const { Valkey } = require('./support/valkey')
 
 const SCRIPT = readFileSync(path.join(__dirname, '..', 'lib', 'publish.lua'), 'utf8')
 const KEYS = ofPartition('haraka:accounting', 0, 1).publish
-const [PRODUCERS, LEDGER, DELIVERED] = KEYS
+const [PRODUCERS, LEDGER, DELIVERED, , BOUNCE] = KEYS
 
 describe('the publish script', () => {
   let valkey, client
@@ -37,6 +37,19 @@ describe('the publish script', () => {
     const events = await eventsOf(valkey)
     assert.deepEqual([events.delivered.length, events.deferred.length, events.bounce.length], [3, 0, 1])
     assert.deepEqual(await ledgerOf(valkey), { 'delivered:published': 3, 'bounce:published': 1 })
+  })
+
+  test('says of each entry which batch it is, behind its events', async () => {
+    await publish('mx1-aaaaaaaaaaaa', 1, '', 'delivered', 1, '[{}]')
+    await publish('mx1-aaaaaaaaaaaa', 2, '', 'delivered', 1, '[{}]', 'bounce', 2, '[{},{}]')
+    const fields = async (key) => (await command('XRANGE', key, '-', '+')).map(([, each]) => each)
+    assert.deepEqual(await fields(DELIVERED), [
+      ['events', '[{}]', 'n', '1', 'at', '1', 'b', 'mx1-aaaaaaaaaaaa:1'],
+      ['events', '[{}]', 'n', '1', 'at', '2', 'b', 'mx1-aaaaaaaaaaaa:2'],
+    ])
+    assert.deepEqual(await fields(BOUNCE), [
+      ['events', '[{},{}]', 'n', '2', 'at', '2', 'b', 'mx1-aaaaaaaaaaaa:2'],
+    ])
   })
 
   test("remembers the producer's number and the server's time in ms", async () => {
