@@ -9,6 +9,7 @@ const path = require('node:path')
 const { Claims } = require('./claims')
 const { Counters } = require('./counters')
 const { Courier } = require('./courier')
+const { atMost } = require('./deadline')
 const { names } = require('./headers')
 const { ofPartition, ofTag, partitionOf } = require('./keys')
 const { Publisher } = require('./publisher')
@@ -91,9 +92,9 @@ class Accounting {
     await this.#ready
   }
 
-  /** Publish an event; `done` is called when it is safe, see Publisher.add. */
-  add(type, body, jobId, done) {
-    this.#partitions[partitionOf(jobId, this.#partitions.length)].publisher.add(type, body, done)
+  /** Publish an event; `answer` is held until it is safe, see Publisher.add. */
+  add(type, body, jobId, answer) {
+    this.#partitions[partitionOf(jobId, this.#partitions.length)].publisher.add(type, body, answer)
   }
 
   /**
@@ -116,7 +117,7 @@ class Accounting {
   /** The events first, then a note that tells what became of them, where the server answers. */
   async #closePartition(partition) {
     await partition.publisher.close()
-    await this.#atMost(LAST_NOTE_MS, this.#report(partition))
+    await atMost(LAST_NOTE_MS, this.#report(partition))
     partition.courier.close()
   }
 
@@ -142,15 +143,8 @@ class Accounting {
   }
 
   async #patiently(known) {
-    await this.#atMost(START_WAIT_MS, known)
+    await atMost(START_WAIT_MS, known)
     this.#isReady = true
-  }
-
-  async #atMost(ms, work) {
-    let timer
-    const patience = new Promise((resolve) => (timer = setTimeout(resolve, ms)))
-    await Promise.race([work, patience])
-    clearTimeout(timer)
   }
 
   /** Run `work` regularly; it says after how many ms again. */

@@ -111,7 +111,7 @@ class Lane {
       const stop = await this.#drainFile(file, backlog)
       if (this.#closed) return
       if (stop === DAMAGED) return await this.#setAside(file, backlog)
-      // Torn by the crash: its hooks were never let go, so Haraka delivers that mail again.
+      // Torn by the crash: Haraka's answers to its events still waited, so Haraka delivers that mail again.
       if (stop) this.#log.warn(`torn last record in ${name}, ${file.unread} bytes skipped`)
       backlog.shift(performance.now())
     } finally {

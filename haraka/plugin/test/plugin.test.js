@@ -95,18 +95,17 @@ describe('the plugin', () => {
     const queued = next()
     plugin.keep_headers(queued, { transaction: { notes: {}, header: { get_all: () => [] } } })
     assert.deepEqual(queued.answers, [])
-    await until(() => queued.answers.length > 0, 5000)
+    await until(() => queued.answers.length > 0)
     assert.deepEqual(queued.answers, [[]])
   })
 
   for (const scenario of ['s01_single_ok', 's04_rcpt_5xx', 's08_retry_then_ok', 's15_refused']) {
-    test(`calls next() once and without an argument for every hook of ${scenario}`, async () => {
+    test(`calls next() at once, once and without an argument for every hook of ${scenario}`, () => {
       load()
       plugin.start_accounting(next())
       for (const { type, hmail, params } of calls(scenario)) {
         const answered = next()
         plugin[`account_${type}`](answered, hmail, params)
-        await until(() => answered.answers.length > 0, 2000)
         assert.deepEqual(answered.answers, [[]])
       }
       assert.equal(plugin.accounting.counters.skipped, 0)
@@ -144,33 +143,110 @@ describe('the plugin', () => {
     }
   })
 
-  test('accounts for the next message although what follows the hook of this one throws', async () => {
+  /** A queue item with a message of its own, as far as answers have to do with it. */
+  class Item {
+    num_failures = 0
+    answers = []
+    constructor(number = 1) {
+      this.todo = { uuid: `U.${number}`, rcpt_to: [{ address: `r${number}@a.test` }] }
+    }
+    delivered_respond(retval) {
+      this.answers.push(['delivered', retval])
+    }
+    deferred_respond(retval) {
+      this.answers.push(['deferred', retval])
+    }
+    bounce_respond(retval) {
+      this.answers.push(['bounce', retval])
+    }
+  }
+
+  test("has Haraka's answer wait until the event is safe, not the hook", async () => {
     load()
     plugin.start_accounting(next())
-    const [{ hmail, params }] = calls('s01_single_ok')
-    const answered = next()
-    plugin.account_delivered(
-      () => {
-        throw new Error('of another plugin')
-      },
-      hmail,
-      params,
-    )
-    plugin.account_delivered(answered, hmail, params)
-    await until(() => answered.answers.length > 0, 2000)
-    assert.ok(logged.some((line) => /^error: after delivered: Error: of another plugin/.test(line)))
+    const item = new Item()
+    plugin.account_delivered(() => item.delivered_respond(CONT), item, ['h', '192.0.2.1'])
+    assert.deepEqual(item.answers, [])
+    await until(() => item.answers.length > 0)
+    assert.equal(plugin.accounting.counters.spooled, 1, 'on disk, since no server is there')
+    assert.deepEqual(item.answers, [['delivered', CONT]])
   })
 
-  test('sends bounce messages on their way by default, and stops them after all other plugins when asked to', () => {
+  test('counts as unsafe what it cannot have wait, and accounts for it all the same', async () => {
     load()
-    const answered = next()
-    plugin.suppress_dsn(answered)
-    assert.deepEqual(answered.answers, [[]])
-    assert.deepEqual(plugin.hooks.bounce, ['account_bounce', 'suppress_dsn'])
+    plugin.start_accounting(next())
+    const item = Object.assign(new Item(), { delivered_respond: () => item.answers.push('at once') })
+    plugin.account_delivered(() => item.delivered_respond(CONT), item, ['h', '192.0.2.1'])
+    assert.deepEqual(item.answers, ['at once'])
+    assert.equal(plugin.accounting.counters.unsafe, 1)
+    await until(() => plugin.accounting.counters.spooled === 1)
+  })
+
+  test("lets what is thrown behind a hook of its go to Haraka, as any plugin's, and accounts for all", async () => {
+    load()
+    plugin.start_accounting(next())
+    const thrown = new Error('of another plugin')
+    const throws = () => {
+      throw thrown
+    }
+    assert.throws(() => plugin.account_delivered(throws, new Item(1), ['h', '192.0.2.1']), thrown)
+    plugin.account_delivered(next(), new Item(2), ['h', '192.0.2.1'])
+    await until(() => plugin.accounting.counters.spooled === 2)
+  })
+
+  test('goes before all other plugins at its hooks, also before those of the same priority that are listed earlier', () => {
+    load()
+    const other = (priority) => ({ plugin: 'other', method: 'hook_bounce', priority })
+    const registered = {}
+    for (const type of ['delivered', 'deferred', 'bounce']) {
+      const ours = { plugin: plugin.name, method: `account_${type}`, priority: -100 }
+      registered[type] = [other(-100), ours, other(100)]
+    }
+    global.server = { notes: {}, plugins: { registered_hooks: registered } }
+    plugin.start_accounting(next())
+    for (const type of ['delivered', 'deferred', 'bounce'])
+      assert.deepEqual(
+        registered[type].map((each) => each.priority),
+        [-100, -100, 100],
+      )
+    assert.deepEqual(
+      Object.values(registered).map(([first]) => first.plugin),
+      Array(3).fill(plugin.name),
+    )
+    assert.deepEqual(
+      logged.filter((line) => line.startsWith('warn')),
+      [],
+    )
+  })
+
+  test('says so where it cannot go first', () => {
+    load()
+    global.server = { notes: {}, plugins: {} }
+    plugin.start_accounting(next())
+    assert.equal(logged.filter((line) => /^warn: hook .* stays behind other plugins/.test(line)).length, 3)
+  })
+
+  test('sends bounce messages on their way by default, and stops them after all other plugins when asked to', async () => {
+    load()
+    const bounced = async () => {
+      const item = new Item()
+      const answered = next()
+      plugin.account_bounce((...args) => (answered(...args), item.bounce_respond(CONT)), item, new Error('x'))
+      await until(() => item.answers.length > 0)
+      return [...answered.answers, ...item.answers]
+    }
+    assert.deepEqual(await bounced(), [[], ['bounce', CONT]])
+    assert.deepEqual(plugin.hooks.bounce, ['account_bounce'])
     plugin.settings = { ...plugin.settings, suppress_dsn: true }
-    const stopped = next()
-    plugin.suppress_dsn(stopped)
-    assert.deepEqual(stopped.answers, [[OK]])
+    assert.deepEqual(await bounced(), [[], ['bounce', OK]])
+  })
+
+  test('stops a bounce message by its own answer where it cannot be stopped later', () => {
+    load()
+    plugin.settings = { ...plugin.settings, suppress_dsn: true }
+    const answered = next()
+    plugin.account_bounce(answered, { todo: { rcpt_to: [{ address: 'r@a.test' }] } }, new Error('x'))
+    assert.deepEqual(answered.answers, [[OK]])
   })
 
   test('keeps HELO and the wanted headers as plain strings in the notes', () => {

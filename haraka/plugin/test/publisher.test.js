@@ -10,7 +10,7 @@ const v8 = require('node:v8')
 const vm = require('node:vm')
 
 const { Proxy } = require('./support/proxy')
-const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
+const { answer, expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
 const { eventsOf, ledgerOf } = require('./support/streams')
 const { Valkey } = require('./support/valkey')
 
@@ -102,11 +102,12 @@ describe('the publisher', () => {
     running.push(haraka)
     await until(() => haraka.accounting.isUp)
     let free
-    haraka.accounting.add('delivered', '"n":1', 'JOB.1', () => {
+    const busy = answer(() => {
       const end = Date.now() + 500
       while (Date.now() < end);
       free = Date.now()
     })
+    haraka.accounting.add('delivered', '"n":1', 'JOB.1', busy)
     await Promise.resolve()
     await haraka.add(1)
     const [[id]] = await valkey.with((command) =>
@@ -147,7 +148,7 @@ describe('the publisher', () => {
       // Added up as event.js does it.
       let text = `"timeLogged":${Date.now()}`
       for (let field = 0; field < 15; field++) text += `,"field ${field}":"` + `value of ${i}` + '"'
-      hooks.push(new Promise((resolve) => haraka.accounting.add('delivered', text, 'JOB.1', resolve)))
+      hooks.push(new Promise((resolve) => haraka.accounting.add('delivered', text, 'JOB.1', answer(resolve))))
     }
     await Promise.resolve()
     const held = (heapUsed() - before) / 4000
