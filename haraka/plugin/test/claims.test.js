@@ -453,6 +453,18 @@ describe('the directory of a process', () => {
     await living.close()
   })
 
+  test('is not made again where spool_dir itself is gone, which is not made in its place', async () => {
+    const root = path.join(home.dir, 'spool')
+    const living = new SpoolHome(root, OWNER)
+    await living.dir()
+    renameSync(root, `${root}.away`)
+    for (let i = 0; i < 2; i++) await assert.rejects(living.dir(), { code: 'ENOENT' })
+    assert.deepEqual(readdirSync(home.dir), ['spool.away'])
+    renameSync(`${root}.away`, root)
+    assert.equal(await living.dir(), path.join(root, OWNER))
+    await living.close()
+  })
+
   test('is not made again once it is closed, also while it was being made', async () => {
     const closed = new SpoolHome(home.dir, OWNER)
     const making = closed.dir()
