@@ -187,10 +187,11 @@ async function renamed(from, to) {
   }
 }
 
-/** A process that died while it made its directory left no batches in it. */
+/** A process that died while it made its directory left no batches in it. One that only stalled, or whose clock jumped, lives. */
 async function clearAbandoned(dir) {
   const found = await stat(dir).catch(() => undefined)
   if (!found || Date.now() - found.mtimeMs < ABANDONED_MS) return
+  if (found.isDirectory() && (await withSocketPath(dir, connects))) return
   await clear(dir)
 }
 
