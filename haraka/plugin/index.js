@@ -12,15 +12,23 @@ const path = require('node:path')
 const { Accounting } = require('./lib/accounting')
 const { answerOf } = require('./lib/answer')
 const { NOTES, build } = require('./lib/event')
-const { keep } = require('./lib/headers')
+const { begun, queued } = require('./lib/headers')
 const { attemptOf, watch } = require('./lib/outbound_socket')
 const { RedisIni } = require('./lib/redis_ini')
 const { read } = require('./lib/settings')
 
 const FIRST = -100
 
-/** Hooks of which an event comes, and the method of each. */
-const ACCOUNT = Object.fromEntries(Object.keys(build).map((type) => [type, `account_${type}`]))
+/** Hook → method. All before other plugins, whose answer other than CONT would hide the call. */
+const HOOKS = {
+  mail: 'keep_helo',
+  // Mail that plugins queue (outbound.send_trans_email, send_email) comes by here, and by no hook before it.
+  pre_send_trans_email: 'keep_headers',
+  send_email: 'watch_socket',
+  delivered: 'account_delivered',
+  deferred: 'account_deferred',
+  bounce: 'account_bounce',
+}
 
 /** Haraka's directory. */
 const home = () => process.env.HARAKA || process.cwd()
@@ -32,10 +40,7 @@ exports.register = function () {
   this.load_accounting_ini()
   this.register_hook('init_master', 'start_accounting')
   this.register_hook('init_child', 'start_accounting')
-  // Before other plugins: an answer of theirs other than CONT would hide the event.
-  this.register_hook('queue_outbound', 'keep_headers', FIRST)
-  this.register_hook('send_email', 'watch_socket', FIRST)
-  for (const [type, method] of Object.entries(ACCOUNT)) this.register_hook(type, method, FIRST)
+  for (const [hook, method] of Object.entries(HOOKS)) this.register_hook(hook, method, FIRST)
   this.loginfo('Plugin is Ready!')
 }
 
@@ -82,23 +87,34 @@ exports.start_accounting = function (next) {
   // With worker processes the master delivers no mail.
   if (server.cluster?.isMaster) return next()
   this.accounting ??= this.new_accounting()
-  for (const [hook, method] of Object.entries(ACCOUNT)) this.go_first(hook, method)
+  for (const [hook, method] of Object.entries(HOOKS)) this.go_first(hook, method)
   // Without waiting for Redis: Haraka takes mail already, and loads its queue after this hook. What came in between it would
   // find there as well, and deliver twice.
   next()
 }
 
-exports.keep_headers = function (next, connection) {
-  // Mail that is queued before the headers to keep are known would have blank columns for good. Just after the start only.
-  if (this.accounting?.isReady === false) {
-    const go_on = () => this.keep_wanted(next, connection)
-    this.accounting.ready().then(go_on, go_on)
-  } else this.keep_wanted(next, connection)
+exports.keep_helo = function (next, connection) {
+  try {
+    connection.transaction.notes[NOTES] = begun(connection)
+  } catch (error) {
+    this.logerror(`HELO not kept: ${error.message}`)
+  }
+  next()
 }
 
-exports.keep_wanted = function (next, connection) {
+exports.keep_headers = function (next, { transaction }) {
+  // Mail that is queued before the headers to keep are known would have blank columns for good. Just after the first start of
+  // this node only: they are remembered.
+  if (this.accounting?.isReady === false) {
+    const go_on = () => this.keep_wanted(next, transaction)
+    this.accounting.ready().then(go_on, go_on)
+  } else this.keep_wanted(next, transaction)
+}
+
+exports.keep_wanted = function (next, transaction) {
   try {
-    connection.transaction.notes[NOTES] = keep(connection, this.accounting?.wanted ?? this.settings.headers)
+    const wanted = this.accounting?.wanted ?? this.settings.headers
+    transaction.notes[NOTES] = queued(transaction, wanted, transaction.notes[NOTES])
   } catch (error) {
     this.logerror(`headers not kept: ${error.message}`)
   }

@@ -16,6 +16,7 @@ const { Publisher } = require('./publisher')
 const { Ring } = require('./ring')
 const { Spool } = require('./spool')
 const { SpoolHome } = require('./spool_home')
+const { WantedHeaders } = require('./wanted_headers')
 
 const EXCHANGE_MS = 30_000
 const START_WAIT_MS = 3000
@@ -28,6 +29,7 @@ class Accounting {
   #log
   #partitions
   #wanted
+  #remembered
   #home
   #claims
   #timers = []
@@ -39,10 +41,13 @@ class Accounting {
   constructor(settings, log, home) {
     this.#settings = settings
     this.#log = log
-    this.#wanted = settings.headers
     // A producer is a process, not a node: its numbers begin at 1 and mean nothing to another.
     const boot = randomBytes(6).toString('hex')
     this.#home = new SpoolHome(path.resolve(home, settings.spool_dir), boot, settings.spool_fsync)
+    this.#remembered = new WantedHeaders(this.#home, settings.key, log)
+    const wanted = this.#remembered.read()
+    this.#isReady = wanted !== undefined
+    this.#wanted = [...new Set([...settings.headers, ...(wanted ?? [])])]
     this.#claims = new Claims({
       home: this.#home,
       courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),
@@ -162,11 +167,16 @@ class Accounting {
   async #exchange() {
     const asked = this.#partitions.map((each) => this.#ask(each, (session) => session.wanted()))
     const found = new Set(this.#settings.headers)
+    let isTold = false
     for (const members of await Promise.all(asked)) {
-      // What cannot be asked for now stays as it was: a column must not go blank in an outage.
-      for (const name of members ? names(members) : this.#wanted) found.add(name)
+      // What cannot be asked for now stays as it was: a column must not go blank in an outage. So it does where a server was
+      // emptied: workers put a placeholder there, also where they want no header.
+      const isThere = members?.length > 0
+      for (const name of isThere ? names(members) : this.#wanted) found.add(name)
+      isTold ||= isThere
     }
     this.#wanted = [...found]
+    if (isTold) await this.#remembered.write(this.#wanted)
     await Promise.all(this.#partitions.map((each) => this.#report(each)))
     return EXCHANGE_MS
   }

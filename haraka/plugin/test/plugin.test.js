@@ -3,7 +3,7 @@
 // The plugin as Haraka loads it, with the hooks that it registers.
 
 const assert = require('node:assert/strict')
-const { mkdirSync, readFileSync, readdirSync, writeFileSync } = require('node:fs')
+const { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } = require('node:fs')
 const path = require('node:path')
 const { afterEach, beforeEach, describe, test } = require('node:test')
 
@@ -12,8 +12,9 @@ const fixtures = require('haraka-test-fixtures')
 const { NOTES } = require('../lib/event')
 const { calls } = require('./support/hooks')
 const { until, temporaryDirectory } = require('./support/process')
+const { Valkey } = require('./support/valkey')
 
-const OUTBOUND = ['queue_outbound', 'send_email', 'delivered', 'deferred', 'bounce']
+const HOOKS = ['mail', 'pre_send_trans_email', 'send_email', 'delivered', 'deferred', 'bounce']
 
 describe('the plugin', () => {
   let home, plugin, logged
@@ -63,7 +64,7 @@ describe('the plugin', () => {
 
   test('says that it is ready once its hooks are in place', () => {
     load()
-    for (const hook of [...OUTBOUND, 'init_master', 'init_child']) assert.ok(plugin.hooks[hook], hook)
+    for (const hook of [...HOOKS, 'init_master', 'init_child']) assert.ok(plugin.hooks[hook], hook)
     assert.equal(logged.at(-1), 'info: Plugin is Ready!')
   })
 
@@ -198,20 +199,20 @@ describe('the plugin', () => {
     load()
     const other = (priority) => ({ plugin: 'other', method: 'hook_bounce', priority })
     const registered = {}
-    for (const type of ['delivered', 'deferred', 'bounce']) {
-      const ours = { plugin: plugin.name, method: `account_${type}`, priority: -100 }
-      registered[type] = [other(-100), ours, other(100)]
+    for (const hook of HOOKS) {
+      const ours = { plugin: plugin.name, method: plugin.hooks[hook][0], priority: -100 }
+      registered[hook] = [other(-100), ours, other(100)]
     }
     global.server = { notes: {}, plugins: { registered_hooks: registered } }
     plugin.start_accounting(next())
-    for (const type of ['delivered', 'deferred', 'bounce'])
+    for (const hook of HOOKS)
       assert.deepEqual(
-        registered[type].map((each) => each.priority),
+        registered[hook].map((each) => each.priority),
         [-100, -100, 100],
       )
     assert.deepEqual(
       Object.values(registered).map(([first]) => first.plugin),
-      Array(3).fill(plugin.name),
+      Array(HOOKS.length).fill(plugin.name),
     )
     assert.deepEqual(
       logged.filter((line) => line.startsWith('warn')),
@@ -223,7 +224,10 @@ describe('the plugin', () => {
     load()
     global.server = { notes: {}, plugins: {} }
     plugin.start_accounting(next())
-    assert.equal(logged.filter((line) => /^warn: hook .* stays behind other plugins/.test(line)).length, 3)
+    assert.equal(
+      logged.filter((line) => /^warn: hook .* stays behind other plugins/.test(line)).length,
+      HOOKS.length,
+    )
   })
 
   test('sends bounce messages on their way by default, and stops them after all other plugins when asked to', async () => {
@@ -262,8 +266,10 @@ describe('the plugin', () => {
       'Other: x\n',
     ])
     const answered = next()
-    plugin.keep_headers(answered, connection)
-    assert.deepEqual(answered.answers, [[]])
+    plugin.keep_helo(answered, connection)
+    // Queued by a plugin: Haraka knows the transaction only.
+    plugin.keep_headers(answered, { transaction: connection.transaction })
+    assert.deepEqual(answered.answers, [[], []])
     assert.deepEqual(JSON.parse(JSON.stringify(connection.transaction.notes[NOTES])), {
       helo: 'client.example',
       custom: { 'x-campaign': 'one', subject: 'a\tb' },
@@ -273,8 +279,10 @@ describe('the plugin', () => {
   test('lets a message without a transaction header pass', () => {
     load()
     const answered = next()
+    plugin.keep_helo(answered, {})
     plugin.keep_headers(answered, {})
-    assert.deepEqual(answered.answers, [[]])
+    assert.deepEqual(answered.answers, [[], []])
+    assert.match(logged.at(-2), /^error: HELO not kept/)
     assert.match(logged.at(-1), /^error: headers not kept/)
   })
 
@@ -341,6 +349,50 @@ describe('the plugin', () => {
     ini('[server]\nport=2\n', 'redis.ini')
     await until(() => heard > 0 && plugin.settings.redis.port === 2, 20_000)
   })
+
+  test('knows the headers that workers wanted when it starts again while Redis is away, and does not wait', async () => {
+    const valkey = await Valkey.start()
+    try {
+      ini(`headers=x-own\n[redis]\nport=${valkey.port}`)
+      await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-', 'x-job'))
+      load()
+      plugin.start_accounting(next())
+      await until(() => plugin.accounting.wanted.includes('x-job'))
+      await until(() => existsSync(path.join(home.dir, 'accounting_spool', 'wanted_headers.json')))
+      await plugin.shutdown()
+    } finally {
+      await valkey.stop()
+    }
+    load()
+    plugin.start_accounting(next())
+    assert.deepEqual(plugin.accounting.wanted.toSorted(), ['x-job', 'x-own'])
+    const connection = fixtures.connection.createConnection()
+    connection.init_transaction()
+    connection.transaction.header.parse(['X-Job: a\n'])
+    const queued = next()
+    plugin.keep_headers(queued, connection)
+    assert.deepEqual(queued.answers, [[]])
+    assert.deepEqual(connection.transaction.notes[NOTES].custom, { 'x-job': 'a' })
+  })
+
+  for (const content of [
+    '{',
+    '[]',
+    'null',
+    '{"haraka:accounting":"x-job"}',
+    '{"haraka:accounting":["a b",5,{}]}',
+  ]) {
+    test(`makes do without what it remembers of headers where that is ${content}`, () => {
+      mkdirSync(path.join(home.dir, 'accounting_spool'))
+      writeFileSync(path.join(home.dir, 'accounting_spool', 'wanted_headers.json'), content)
+      load()
+      plugin.start_accounting(next())
+      assert.deepEqual(
+        plugin.accounting.wanted.filter((name) => name !== '5'),
+        [],
+      )
+    })
+  }
 
   test('names what is wrong in the ini and goes on with the default', () => {
     ini('max_hold_ms=soon\nheader=x\n[redis]\nport=1\n[spool]\ndir=x')

@@ -326,6 +326,24 @@ describe('the publisher', () => {
     assert.deepEqual(haraka.accounting.wanted, ['x-own'])
   })
 
+  test('keeps the headers that were wanted where the server was emptied, and takes what workers want then', async (t) => {
+    await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-', 'x-job'))
+    const exchanges = []
+    const { setTimeout: real } = globalThis
+    t.mock.method(globalThis, 'setTimeout', (work, ms, ...rest) => {
+      if (ms === 30_000) exchanges.push(work)
+      return real(work, ms, ...rest)
+    })
+    const haraka = process_()
+    await until(() => haraka.accounting.wanted.includes('x-job'))
+    await valkey.with((command) => command('FLUSHALL'))
+    await exchanges[0]()
+    assert.deepEqual(haraka.accounting.wanted, ['x-job'])
+    await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-'))
+    await exchanges[0]()
+    assert.deepEqual(haraka.accounting.wanted, [])
+  })
+
   test('leaves a last note that tells what became of the last events', async () => {
     const haraka = await connected()
     const hooks = haraka.add(20)
