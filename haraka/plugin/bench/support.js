@@ -52,7 +52,10 @@ class Item {
 
 /** As Haraka has it after it read the queue file: every text a flat string of its own. */
 function todo(i) {
-  const address = (text) => ({ original: `<${text}>`, address: text, user: 'x', host: 'y' })
+  const address = (text) => {
+    const [user, host] = text.split('@')
+    return { original: `<${text}>`, original_host: host, host, user }
+  }
   const text = JSON.stringify({
     queue_time: Date.now() - 1000 - (i % 1000),
     domain: 'example.com',
