@@ -7,9 +7,10 @@
 
 const { readFile } = require('node:fs/promises')
 
-const { createClient } = require('@redis/client')
-
+const { load } = require('./client')
 const { atMost } = require('./deadline')
+
+const { createClient } = load()
 
 const DEFAULT_PORT = 6379
 
