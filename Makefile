@@ -9,7 +9,7 @@ DEMO := haraka/demo/node_modules/.installed
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage side-by-side bench clean
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage side-by-side versions bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ outage: $(VENV) $(PLUGIN) $(DEMO) ## Every outage on a real Haraka and a real Va
 
 side-by-side: $(VENV) $(PLUGIN) $(DEMO) ## Haraka with the plugin and without it, in every case: the same mail, the same exits
 	SIDE_BY_SIDE=all $(BIN)/pytest tests/haraka/test_side_by_side.py $(PYTEST_FLAGS)
+
+versions: $(VENV) $(PLUGIN) $(DEMO) ## The plugin in every version of Haraka from 3.1.0 on
+	HARAKA_VERSIONS=all $(BIN)/pytest tests/haraka/test_versions.py $(PYTEST_FLAGS)
 
 bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop; replay and audit them
 	$(BIN)/python -m bench.drain
