@@ -36,6 +36,7 @@ class Settings:
     ports: Mapping[str, int] = field(default_factory=dict)  # by recipient's domain, where not the sink's
     binds: Mapping[str, str] = field(default_factory=dict)  # local address of deliveries, by domain
     accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
+    shutdown_seconds: int = 30  # Haraka's own patience with a graceful shutdown
     plugins: tuple[str, ...] = (PLUGIN,)  # in their order, behind the two that let mail through
     others: Mapping[str, str] = field(default_factory=dict)  # further configuration files: name → text
 
@@ -46,7 +47,14 @@ class Settings:
             "me": "haraka.test\n",
             "loglevel": "info\n",
             "plugins": "\n".join(("demo_relay", "demo_route", *self.plugins, "")),
-            "smtp.ini": _ini({"listen": f"127.0.0.1:{self.smtp_port}", "graceful_shutdown": "true", **nodes}),
+            "smtp.ini": _ini(
+                {
+                    "listen": f"127.0.0.1:{self.smtp_port}",
+                    "graceful_shutdown": "true",
+                    "force_shutdown_timeout": self.shutdown_seconds,
+                    **nodes,
+                }
+            ),
             "outbound.ini": _ini(
                 {
                     "local_mx_ok": "true",

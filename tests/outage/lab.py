@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from haraka.demo.accounting import TAGS
-from haraka.demo.instance import Instance, Settings
+from haraka.demo.instance import PLUGIN, Instance, Settings
 from haraka.demo.record import Transaction, read_reply
 from haraka.demo.sink import Sink
 from haraka.demo.waiting import free_port, wait_until
@@ -40,6 +40,7 @@ class Setup:
     nodes: int = 0
     accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
     others: Mapping[str, str] = field(default_factory=dict)  # further configuration files
+    plugins: Mapping[str, Path] = field(default_factory=dict)  # further ones, behind accounting: name → file
     has_server: bool = True  # when Haraka starts
 
 
@@ -52,7 +53,7 @@ class Lab:
         self.detour = Proxy(self.valkey.settings.port, free_port())
         self.sink = Sink(free_port())
         self.pulse = Pulse(directory)
-        self._has_server = setup.has_server
+        self._has_server, self._plugins = setup.has_server, setup.plugins
         settings = Settings(
             smtp_port=free_port(),
             sink_port=self.sink.port,
@@ -61,6 +62,7 @@ class Lab:
             # Bounce messages have no sender, and so nothing that they could be told apart by.
             accounting={"suppress_dsn": "true", **setup.accounting},
             others=setup.others,
+            plugins=(PLUGIN, *setup.plugins),
         )
         self.haraka = Instance(directory / "haraka", settings)
         self.traffic = Traffic(settings.smtp_port)
@@ -75,7 +77,7 @@ class Lab:
                 stack.enter_context(each)
             if not self._has_server:
                 self.valkey.kill()
-            self.haraka.make()
+            self.haraka.make(self._plugins)
             stack.callback(self.haraka.stop)
             self.haraka.start()
             stack.enter_context(self.traffic)

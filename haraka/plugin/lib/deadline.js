@@ -1,13 +1,17 @@
 'use strict'
 
 // Time as this process has lived it, for whatever judges others by how long they take. Who was stalled himself (a busy event
-// loop, a stopped process, a machine that had no time for it) must not blame a server whose answer lies there unread: so a
-// stall of any length counts as one step, and what came meanwhile is looked at before the next one.
+// loop, a stopped process, a machine that had no time for it) must not blame a server whose answer lies there unread.
+//
+// What waits needs some turns of the event loop: a connection, a file that is made, written and synced. Each of them can be held
+// up by a stall, so one of any length counts next to nothing, but not nothing: a loop that is never free must not wait for ever.
 
-/** A deadline of so many steps; between two of them the event loop looks at what has come. */
+/** Of the time between two looks, what one that comes too late counts. */
+const STALLED = 0.1
+/** A deadline of so many looks. */
 const STEPS = 4
 
-/** A clock that is looked at every `tickMs`, and goes on by two of these at most between two looks. */
+/** A clock that is looked at every `tickMs`; a look that comes after more than two of these was stalled. */
 class LivedTime {
   #tickMs
   #clock
@@ -20,9 +24,10 @@ class LivedTime {
     this.#seenAt = clock.now()
   }
 
-  /** Monotonic ms. */
+  /** Monotonic ms, but that a stall is counted only once it is over. */
   now() {
-    return this.#lived + Math.min(this.#clock.now() - this.#seenAt, 2 * this.#tickMs)
+    const elapsed = this.#clock.now() - this.#seenAt
+    return this.#lived + (elapsed > 2 * this.#tickMs ? STALLED * this.#tickMs : elapsed)
   }
 
   /** The regular look; returns now. */
@@ -37,15 +42,16 @@ class LivedTime {
 class Deadline {
   #timer
   #immediate
-  #steps = STEPS
 
-  constructor(ms, late) {
-    const step = () => {
-      if (--this.#steps > 0) this.#timer = setTimeout(step, ms / STEPS)
-      // What came during the last step is looked at before this.
+  constructor(ms, late, clock = performance) {
+    const time = new LivedTime(ms / STEPS, clock)
+    const look = () => {
+      const left = ms - time.look()
+      if (left > 0) this.#timer = setTimeout(look, Math.min(left, ms / STEPS))
+      // What came since the last look is looked at before this.
       else this.#immediate = setImmediate(late)
     }
-    this.#timer = setTimeout(step, ms / STEPS)
+    this.#timer = setTimeout(look, ms / STEPS)
   }
 
   clear() {

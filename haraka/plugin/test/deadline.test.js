@@ -19,19 +19,29 @@ function clock() {
   return { ms: 0, now() { return this.ms } } // prettier-ignore
 }
 
-test('time goes on as it does, and over a stall by two looks at most', () => {
+test('time goes on as it does, and over a stall of any length by a tenth of a look', () => {
   const hand = clock()
   const time = new LivedTime(50, hand)
   hand.ms += 30
   assert.equal(time.now(), 30)
   assert.equal(time.look(), 30)
-  hand.ms += 50
-  assert.equal(time.look(), 80)
+  hand.ms += 100
+  assert.equal(time.look(), 130)
   hand.ms += 60_000
-  assert.equal(time.now(), 180)
-  assert.equal(time.look(), 180)
+  assert.equal(time.now(), 135)
+  assert.equal(time.look(), 135)
   hand.ms += 1
-  assert.equal(time.now(), 181)
+  assert.equal(time.now(), 136)
+})
+
+test('a loop that is stalled at every look comes to an end of its patience all the same', () => {
+  const hand = clock()
+  const time = new LivedTime(50, hand)
+  for (let look = 0; look < 100; look++) {
+    hand.ms += 700
+    time.look()
+  }
+  assert.equal(time.now(), 500)
 })
 
 /** An answer that lies there when a stall of this process is over. */
@@ -60,23 +70,39 @@ test('a deadline comes, and not before its time', async () => {
   assert.ok(performance.now() - begin >= 95)
 })
 
-test('a deadline that is cleared never comes, at whichever step', (t) => {
+/** Let timers and their clock go on. */
+function pass(t, hand, ms) {
+  hand.ms += ms
+  t.mock.timers.tick(ms)
+}
+const turns = async () => {
+  for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate)
+}
+
+test('a deadline that is cleared never comes, at whichever look, nor by what came during the last one', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  for (let steps = 0; steps < 4; steps++) {
-    const deadline = new Deadline(20, () => assert.fail('it came'))
-    for (let i = 0; i < steps; i++) t.mock.timers.tick(5)
+  for (let looks = 0; looks <= 4; looks++) {
+    const hand = clock()
+    const deadline = new Deadline(20, () => assert.fail('it came'), hand)
+    for (let i = 0; i < looks; i++) pass(t, hand, 5)
     deadline.clear()
-    t.mock.timers.tick(100)
+    for (let i = 0; i < 10; i++) pass(t, hand, 5)
+    await turns()
   }
 })
 
-test('a deadline is cleared by what came during its last step', async (t) => {
+test('an operation of several turns that are stalled each, such as a connection, is not late', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
-  const deadline = new Deadline(20, () => assert.fail('it came'))
-  for (let i = 0; i < 4; i++) t.mock.timers.tick(5)
-  // Its last timer has fired. Now the event loop looks at what came.
+  const hand = clock()
+  let isLate = false
+  const deadline = new Deadline(2000, () => (isLate = true), hand)
+  for (let turn = 0; turn < 20; turn++) pass(t, hand, 1500)
+  await turns()
+  assert.equal(isLate, false)
+  for (let i = 0; i < 4; i++) pass(t, hand, 500)
+  await turns()
+  assert.equal(isLate, true)
   deadline.clear()
-  for (let turn = 0; turn < 3; turn++) await new Promise(setImmediate)
 })
 
 test('work that is done in time has its outcome, else another', async () => {

@@ -26,6 +26,7 @@ PLUGINS: Final = Path(__file__).parent / "plugins"
 _FINISHED: Final = re.compile(r"\d+_\d+_\d+_")  # begins the name of a queue file that Haraka has written
 PATIENCE_SECONDS: Final = 180.0
 QUIET_SECONDS: Final = 3.0
+SHUTDOWN_SECONDS: Final = 3
 KEY: Final = "{haraka:accounting}"
 
 _WORKER_ENDED: Final = re.compile(r"worker \d+ exited with error code: (\d+)")
@@ -45,6 +46,7 @@ Answer = tuple[str, tuple[tuple[str, str], ...], tuple[str, str] | None, str]
 class Seen(NamedTuple):
     """What became of the mail, as anybody outside of accounting sees it."""
 
+    stops: tuple[int | None, ...]  # codes of graceful stops; None where it did not run any more
     exits: tuple[int, ...]  # codes with which Haraka, or a worker process of it, ended by itself
     answers: Counter[Answer]  # transactions of the sink; of bounce messages the content too
     hooks: Counter[str]  # calls that other plugins saw, with what they were told
@@ -72,6 +74,7 @@ class Side:
         self.valkey = RealValkey(directory / "valkey") if has_plugin else None
         self.haraka = Instance(directory / "haraka", self._settings(), kind.packages)
         self._exits: list[int] = []
+        self._stops: list[int | None] = []
         self._stack = ExitStack()
 
     def _replying(self, orig: str, rcpts: tuple[tuple[str, str], ...], stage: Stage) -> None:
@@ -92,6 +95,7 @@ class Side:
             nodes=self.kind.nodes,
             retry_seconds=self.kind.retry_seconds,
             accounting=accounting,
+            shutdown_seconds=SHUTDOWN_SECONDS,
             plugins=plugins,
         )
 
@@ -115,18 +119,24 @@ class Side:
         send(messages, self.haraka.settings.smtp_port)
 
     def restart(self) -> None:
-        """Start it again, after a stop where it has not ended by itself."""
+        """Start it again, after a graceful stop where it has not ended by itself."""
+        self.stop()
+        self.haraka.start()
+
+    def stop(self) -> None:
+        """Stop it gracefully where it has not ended by itself."""
         code = self.haraka.exit_code
         if code is not None:
             self._exits.append(code)
-        self.haraka.stop()
-        self.haraka.start()
+        stopped = self.haraka.stop(PATIENCE_SECONDS)
+        self._stops.append(None if code is not None else stopped)
 
     def seen(self) -> Seen:
         """Return what is seen up to now."""
         code = self.haraka.exit_code
         workers = _WORKER_ENDED.findall(self.haraka.log())
         return Seen(
+            stops=tuple(self._stops),
             exits=(*self._exits, *((code,) if code is not None else ()), *map(int, workers)),
             answers=Counter(self._answer(transaction) for transaction in self.sink.record.transactions()),
             hooks=Counter(self._plain(line) for line in self._hooks()),
