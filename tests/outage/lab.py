@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from redis.backoff import ConstantBackoff
+from redis.exceptions import BusyLoadingError
+from redis.retry import Retry
+
 from haraka.demo.accounting import TAGS
 from haraka.demo.instance import PLUGIN, Instance, Settings
 from haraka.demo.record import Transaction, read_reply
@@ -21,6 +25,7 @@ from tests.support.servers import RealValkey
 
 PATIENCE_SECONDS = 120.0
 KEY = "{haraka:accounting}"
+LOADING_RETRIES = 600  # a tenth of a second apart
 UNFINISHED = "__tmp__."  # begins the name of a queue file that Haraka still writes
 
 
@@ -130,16 +135,22 @@ class Lab:
         self.wait(lambda: not self.spooled(), "an empty spool")
         self.haraka.stop()
 
+    def client(self) -> Any:
+        """Return a client of the server, which waits for one that still reads its data after a restart."""
+        client = self.valkey.client()
+        client.set_retry(Retry(ConstantBackoff(0.1), LOADING_RETRIES, supported_errors=(BusyLoadingError,)))
+        return client
+
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield every event of the streams."""
-        with self.valkey.client() as client:
+        with self.client() as client:
             for name in TAGS:
                 for _, entry in client.xrange(f"{KEY}:{name}"):
                     yield from json.loads(entry[b"events"])
 
     def counted(self, name: str) -> int:
         """Return the sum of a counter over what the processes say of themselves."""
-        with self.valkey.client() as client:
+        with self.client() as client:
             return sum(json.loads(note)[name] for note in client.hvals(f"{KEY}:nodes"))
 
 

@@ -29,7 +29,7 @@ const { eventsOf, ledgerOf } = require('./support/streams')
 const { Valkey } = require('./support/valkey')
 
 // Files that were brought go at once. Hooks are not let go before their events are safe, however busy the disk is.
-const OPTIONS = { spool_after_ms: 50, max_hold_ms: 20_000, ring_seconds: 0, redis: { timeout_ms: 500 } }
+const OPTIONS = { spool_after_ms: 50, max_hold_ms: 20_000, ring_seconds: 0, redis: { timeout_ms: 5000 } }
 
 const OWNER = 'aaaaaaaaaaaa'
 const CLAIMER = 'bbbbbbbbbbbb'
@@ -107,7 +107,7 @@ describe('batches of a dead process', () => {
     successor()
     await drained()
     assert.deepEqual(await inStreams(), expected(30))
-    await until(() => readdirSync(root()).length === 1, 3000)
+    await until(() => readdirSync(root()).length === 1)
   })
 
   test('that had arrived already are duplicates, not doubled', async () => {

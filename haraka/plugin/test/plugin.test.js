@@ -347,7 +347,7 @@ describe('the plugin', () => {
     plugin.load_accounting_ini()
     assert.equal(plugin.settings.redis.port, 1)
     ini('[server]\nport=2\n', 'redis.ini')
-    await until(() => heard > 0 && plugin.settings.redis.port === 2, 20_000)
+    await until(() => heard > 0 && plugin.settings.redis.port === 2)
   })
 
   test('knows the headers that workers wanted when it starts again while Redis is away, and does not wait', async () => {

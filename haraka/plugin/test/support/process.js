@@ -50,8 +50,8 @@ function start(port, dir, options = {}) {
   return { accounting, log: logged, lines: logged.lines, one, add, sent: () => count }
 }
 
-/** Wait until a question is answered with something true. */
-async function until(question, ms = 10_000) {
+/** Wait until a question is answered with something true. The time is for what never comes, however slow the machine is. */
+async function until(question, ms = 60_000) {
   const end = Date.now() + ms
   for (;;) {
     const answer = await question()
