@@ -61,6 +61,7 @@ class Kind:
     suppress_dsn: bool = False
     accounting: dict[str, str] = field(default_factory=dict)  # of accounting_stream.ini
     packages: Path = NODE_MODULES
+    plugins: tuple[str, ...] = ()  # further ones of plugins/, before all others
     retry_seconds: tuple[int, ...] = (5,)
 
 
@@ -96,7 +97,7 @@ class Side:
             retry_seconds=self.kind.retry_seconds,
             accounting=accounting,
             shutdown_seconds=SHUTDOWN_SECONDS,
-            plugins=plugins,
+            plugins=(*self.kind.plugins, *plugins),
         )
 
     def __enter__(self) -> Self:
@@ -105,7 +106,8 @@ class Side:
                 stack.enter_context(self.valkey)
             stack.enter_context(self.sink)
             others = dict.fromkeys(("others_before", "others_after"), PLUGINS / "others.js")
-            self.haraka.make({**others, "no_bounce": PLUGINS / "no_bounce.js"})
+            named = {name: PLUGINS / f"{name}.js" for name in ("no_bounce", *self.kind.plugins)}
+            self.haraka.make({**others, **named})
             stack.callback(self.haraka.stop)
             self.haraka.start()
             self._stack = stack.pop_all()
