@@ -20,7 +20,10 @@ const SAME_TURN_MS = 1
 class Answer {
   #hmail
   #events = 0 // that are not safe yet
-  #calls // of Haraka's methods that wait, [{method, args, at, bounce_error, num_failures}], in the order in which they came
+  // Calls of Haraka's methods that wait: {method, retval, msg, params, at, bounce_error, num_failures, next}, the oldest first.
+  // Mostly there is one, for which a list would take more than the call.
+  #first
+  #last
   #delayMs = 0 // so much later than they came they are carried out
   #pause // timer: the next call came later than the last one
 
@@ -38,20 +41,22 @@ class Answer {
 
   /** One of them is safe, or has waited long enough, or is dropped. */
   release() {
-    if (--this.#events > 0 || !this.#calls || this.#pause) return
-    this.#delayMs = performance.now() - this.#calls[0].at
+    if (--this.#events > 0 || !this.#first || this.#pause) return
+    this.#delayMs = performance.now() - this.#first.at
     this.#goOn()
   }
 
   /** Haraka answers its hooks: at once where everything is safe, else in its turn. */
-  take(method, args) {
-    if (method === 'bounce_respond' && this.suppressesDsn && args[0] === CONT) args[0] = OK
-    if (this.#events === 0 && !this.#calls) return this.#original(method).apply(this.#hmail, args)
-    const { bounce_error, num_failures } = this.#hmail
-    const call = { method, args, at: performance.now() - this.#delayMs, bounce_error, num_failures }
-    // A list of one, as it mostly stays, takes a tenth of the memory of one that was added to.
-    if (this.#calls) this.#calls.push(call)
-    else this.#calls = [call]
+  take(method, given, msg, params) {
+    const hmail = this.#hmail
+    const retval = method === 'bounce_respond' && this.suppressesDsn && given === CONT ? OK : given
+    if (this.#events === 0 && !this.#first) return this.#original(method).call(hmail, retval, msg, params)
+    const { bounce_error, num_failures } = hmail
+    const at = performance.now() - this.#delayMs
+    const call = { method, retval, msg, params, at, bounce_error, num_failures, next: undefined }
+    if (this.#first) this.#last.next = call
+    else this.#first = call
+    this.#last = call
     return undefined
   }
 
@@ -62,43 +67,42 @@ class Answer {
   /** In the order and as far apart as Haraka wanted it: what one of them began had that time to end before the next. */
   #goOn() {
     this.#pause = undefined
-    const calls = this.#calls
-    while (this.#events === 0 && calls.length > 0) {
-      const [call] = calls
+    while (this.#events === 0 && this.#first) {
+      const call = this.#first
       this.#carryOut(call)
-      calls.shift()
-      const gap = calls.length > 0 ? calls[0].at - call.at : 0
-      if (gap >= SAME_TURN_MS) {
-        this.#pause = setTimeout(() => this.#goOn(), gap)
+      const { next } = call
+      this.#first = next
+      if (next && next.at - call.at >= SAME_TURN_MS) {
+        this.#pause = setTimeout(() => this.#goOn(), next.at - call.at)
         return
       }
     }
-    if (calls.length > 0) return
-    this.#calls = undefined
+    if (this.#first) return
+    this.#last = undefined
     this.#delayMs = 0
   }
 
-  #carryOut(call) {
+  #carryOut({ method, retval, msg, params, bounce_error, num_failures }) {
     const hmail = this.#hmail
     // Haraka reads these once more. A second failure meanwhile has put its own there, and a bounce message would tell that.
-    const { bounce_error, num_failures } = hmail
-    hmail.bounce_error = call.bounce_error
-    hmail.num_failures = call.num_failures
+    const { bounce_error: newerError, num_failures: newerFailures } = hmail
+    hmail.bounce_error = bounce_error
+    hmail.num_failures = num_failures
     try {
-      this.#original(call.method).apply(hmail, call.args)
+      this.#original(method).call(hmail, retval, msg, params)
     } catch (failure) {
       // As Haraka does with what is thrown after a hook.
-      hmail.logcrit?.(`${call.method} failed: ${failure.stack}`)
+      hmail.logcrit?.(`${method} failed: ${failure.stack}`)
     }
-    if (hmail.bounce_error === call.bounce_error) hmail.bounce_error = bounce_error
-    if (hmail.num_failures === call.num_failures) hmail.num_failures = num_failures
+    if (hmail.bounce_error === bounce_error) hmail.bounce_error = newerError
+    if (hmail.num_failures === num_failures) hmail.num_failures = newerFailures
   }
 }
 
 /** Shared by all messages: a closure for each one takes three times as long. */
 function waiting(method) {
-  return function respond(...args) {
-    return this[ANSWER].take(method, args)
+  return function respond(retval, msg, params) {
+    return this[ANSWER].take(method, retval, msg, params)
   }
 }
 
@@ -107,31 +111,31 @@ const DESCRIPTORS = Object.fromEntries(
   METHODS.map((method) => [method, { value: WAITING[method], configurable: true, writable: true }]),
 )
 
-/** Haraka's prototype of messages -> the object with the methods that wait; null for what is no such prototype. */
-const between = new WeakMap()
+/** What stands between a message and its prototype; undefined where that is none of Haraka's. One prototype has all of them. */
+let between = { prototype: undefined, methods: undefined }
 
-function betweenOf(prototype) {
-  if (!between.has(prototype)) {
+function methodsFor(prototype) {
+  if (between.prototype !== prototype) {
     const isHarakas = METHODS.every((method) => typeof prototype[method] === 'function')
-    between.set(prototype, isHarakas ? Object.create(prototype, DESCRIPTORS) : null)
+    between = { prototype, methods: isHarakas ? Object.create(prototype, DESCRIPTORS) : undefined }
   }
-  return between.get(prototype)
+  return between.methods
 }
 
-/** Whether nobody has given the message such a method of its own. */
-function hasTheMethods(hmail) {
+/** Whether these methods of a message are those of an object, and nobody has given it one of its own. */
+function hasMethodsOf(hmail, object) {
   return (
-    hmail.delivered_respond === WAITING.delivered_respond &&
-    hmail.deferred_respond === WAITING.deferred_respond &&
-    hmail.bounce_respond === WAITING.bounce_respond
+    hmail.delivered_respond === object.delivered_respond &&
+    hmail.deferred_respond === object.deferred_respond &&
+    hmail.bounce_respond === object.bounce_respond
   )
 }
 
 /** The answer of a message that had none, or undefined. */
 function newAnswer(hmail) {
-  if (METHODS.some((method) => Object.hasOwn(hmail, method))) return undefined
-  const methods = betweenOf(Object.getPrototypeOf(hmail))
-  if (!methods) return undefined
+  const prototype = Object.getPrototypeOf(hmail)
+  const methods = methodsFor(prototype)
+  if (!methods || !hasMethodsOf(hmail, prototype)) return undefined
   // In this order: another property of an object whose prototype has changed takes as long as all the rest.
   const answer = (hmail[ANSWER] = new Answer(hmail))
   Object.setPrototypeOf(hmail, methods)
@@ -143,8 +147,8 @@ function newAnswer(hmail) {
  * object of another shape, or one that somebody else has given such methods.
  */
 function answerOf(hmail) {
-  const answer = hmail[ANSWER]
-  if (answer) return hasTheMethods(hmail) ? answer : undefined
+  const answer = hmail?.[ANSWER]
+  if (answer) return hasMethodsOf(hmail, WAITING) ? answer : undefined
   try {
     return newAnswer(hmail)
   } catch {

@@ -10,7 +10,7 @@ const net = require('node:net')
 const { domainToASCII } = require('node:url')
 
 const failure = require('./failure')
-const { bounded, isUsual } = require('./text')
+const { bounded, isUsual, trimmed } = require('./text')
 
 const VERSION = 1
 const head = (tag) => `{"type":"${tag}","v":${VERSION},"eventId":"`
@@ -100,7 +100,7 @@ function sender(address) {
 function custom(headers) {
   let list = ''
   for (const name in headers) {
-    const value = closed(headers[name])
+    const value = closed(trimmed(headers[name]))
     if (value !== '') list += `${list === '' ? ',"custom":{"' : ',"'}${closed(name)}:"${value}`
   }
   return list === '' ? '' : `${list}}`
@@ -143,7 +143,7 @@ function common(todo, mx, attempts, context) {
     text(',"queue":"', todo.domain) +
     text(',"srcMta":"', kept?.helo) +
     text(',"srcIp":"', context.address ?? notes?.outbound_ip ?? mx?.bind) +
-    text(',"vmta":"', notes?.vmta ?? context.vmta) +
+    text(',"vmta":"', trimmed(notes?.vmta ?? context.vmta)) +
     whole(',"attempts":', attempts) +
     custom(kept?.custom)
   )
@@ -176,7 +176,7 @@ function delivered(hmail, params, context) {
     rcpts +
     destination({ ip, host, port, lmtp, socketPath: socketPathOf(ip, context.mx) }) +
     (lmtp ? ',"dsnAction":"delivered"' : '') +
-    text(',"dsnMsg":"', response) +
+    text(',"dsnMsg":"', trimmed(response)) +
     flag(',"dlvTls":', secured) +
     flag(',"dlvAuth":', authenticated)
   )
@@ -191,7 +191,7 @@ function deferred(hmail, params, context) {
   const mx = params.mx ?? context.mx
   const rcpts = recipients(list ?? hmail.todo.rcpt_to, (rcpt) => {
     const { status, message } = failure.describe(rcpt, named, error, TRANSIENT)
-    return `,"dsnStatus":"${status}","dsnAction":"delayed"${text(',"dsnMsg":"', message)}`
+    return `,"dsnStatus":"${status}","dsnAction":"delayed"${text(',"dsnMsg":"', trimmed(message))}`
   })
   if (rcpts === '') return undefined
   const delay = Number.isFinite(params.delay) && params.delay >= 0 ? `,"delay":${params.delay}` : ''
@@ -205,7 +205,7 @@ function bounce(hmail, err, context) {
   const mx = err.mx ?? context.mx
   const rcpts = recipients(list ?? hmail.todo.rcpt_to, (rcpt) => {
     const { status, message } = failure.describe(rcpt, list !== undefined, error, PERMANENT)
-    const texts = text(',"dsnMsg":"', message) + text(',"bounceCat":"', message)
+    const texts = text(',"dsnMsg":"', trimmed(message)) + text(',"bounceCat":"', trimmed(message))
     return `,"dsnStatus":"${status}","dsnAction":"failed"${texts}`
   })
   if (rcpts === '') return undefined

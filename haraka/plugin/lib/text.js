@@ -18,12 +18,7 @@ const BLANK = 0x20 // and what is below: blanks, line ends, control characters
 /** Whether it can stand between quotes as it is, like nearly every value. */
 function isUsual(value) {
   return (
-    typeof value === 'string' &&
-    value !== '' &&
-    value.length * 3 <= MAX_BYTES &&
-    value.charCodeAt(0) > BLANK &&
-    value.charCodeAt(value.length - 1) > BLANK &&
-    !NEEDS_ESCAPE.test(value)
+    typeof value === 'string' && value.length * 3 <= MAX_BYTES && value !== '' && !NEEDS_ESCAPE.test(value)
   )
 }
 
@@ -33,8 +28,10 @@ function asText(value) {
   return ['number', 'bigint', 'boolean'].includes(typeof value) ? String(value) : ''
 }
 
-/** Without blanks at its ends. Not by a pattern, which a long run of them in the middle makes slow. */
+/** A value without blanks at its ends, where it is a text. Not by a pattern, which a long run of them in the middle makes slow. */
 function trimmed(text) {
+  if (typeof text !== 'string') return text
+  if (text.charCodeAt(0) > BLANK && text.charCodeAt(text.length - 1) > BLANK) return text
   let begin = 0
   let end = text.length
   while (begin < end && text.charCodeAt(begin) <= BLANK) begin++
@@ -55,4 +52,4 @@ function plain(value) {
   return bounded(value).toWellFormed()
 }
 
-module.exports = { MARK, MAX_BYTES, bounded, isUsual, plain }
+module.exports = { MARK, MAX_BYTES, bounded, isUsual, plain, trimmed }

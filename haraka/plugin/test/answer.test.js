@@ -182,7 +182,7 @@ describe("Haraka's answer to its hooks", () => {
     class Other {
       delivered_respond() {}
     }
-    for (const other of [new Other(), {}, Object.create(null), Object.freeze(new Item())])
+    for (const other of [undefined, null, 5, new Other(), {}, Object.create(null), Object.freeze(new Item())])
       assert.equal(answerOf(other), undefined)
   })
 
