@@ -9,7 +9,7 @@ DEMO := haraka/demo/node_modules/.installed
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage bench clean
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage side-by-side busy versions bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,15 @@ chaos: $(VENV) ## Kill, stall and cut off real workers and a real server for two
 
 outage: $(VENV) $(PLUGIN) $(DEMO) ## Every outage on a real Haraka and a real Valkey
 	OUTAGE=all $(BIN)/pytest tests/outage $(PYTEST_FLAGS)
+
+side-by-side: $(VENV) $(PLUGIN) $(DEMO) ## Haraka with the plugin and without it, in every case: the same mail, the same exits
+	SIDE_BY_SIDE=all $(BIN)/pytest tests/haraka/test_side_by_side.py $(PYTEST_FLAGS)
+
+busy: $(VENV) $(PLUGIN) $(DEMO) ## On a busy machine: 100 starts of Haraka with a backlog, and 100 kills of it under load
+	STARTS=100 KILLS=100 $(BIN)/pytest tests/haraka/test_starts_and_kills.py $(PYTEST_FLAGS)
+
+versions: $(VENV) $(PLUGIN) $(DEMO) ## The plugin in every version of Haraka from 3.1.0 on
+	HARAKA_VERSIONS=all $(BIN)/pytest tests/haraka/test_versions.py $(PYTEST_FLAGS)
 
 bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop; replay and audit them
 	$(BIN)/python -m bench.drain

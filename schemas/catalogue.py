@@ -86,7 +86,7 @@ FIELDS: dict[str, Field] = {
         ),
         Field(
             "timeQueued",
-            "When Haraka queued the message (`yyyy-mm-dd HH:MM:ss`).",
+            "When Haraka queued the message (`yyyy-mm-dd HH:MM:ss`); `-` where the node's clock was set back since.",
             "`todo.queue_time`",
             _EVENT,
             "time_queued",
@@ -94,15 +94,15 @@ FIELDS: dict[str, Field] = {
         ),
         Field(
             "rcpt",
-            "The recipient, as given in `RCPT TO`, without angle brackets.",
+            "The recipient, as Haraka sends it in `RCPT TO`, without angle brackets.",
             "`ok_recips`; `fail_recips`; `bounced_rcpt`, else `deferred_rcpt`; else `todo.rcpt_to`",
             _everywhere(Origin.RECIPIENT),
             "rcpt",
         ),
         Field(
             "srcMta",
-            "HELO/EHLO name of the host that the message came from; `-` for mail that Haraka made itself.",
-            "`connection.hello.host`, kept at `queue_outbound`",
+            "HELO/EHLO name of the host that the message came from; `-` for mail that Haraka or a plugin made.",
+            "`connection.hello.host`, kept at `mail`",
             _EVENT,
             "src_mta",
         ),
@@ -127,13 +127,13 @@ FIELDS: dict[str, Field] = {
         Field(
             "dsnStatus",
             "Enhanced status code (RFC 3463). Haraka does not hand over the code of a success: `2.0.0`.",
-            "`dsn_status` of the recipient, its class made that of the type",
+            "`dsn_status` of the recipient, else the code in the reply's text; its class made that of the type",
             _DSN,
             "dsn_status",
         ),
         Field(
             "dsnMsg",
-            "What the destination (or Haraka) said, without its reply code where Haraka cut it off.",
+            "What the destination (or Haraka) said, without its reply code where Haraka cut it off; within `Too many failures (…)` where the retries are used up.",
             "`response`; `rcpt.reason`, else dsn_smtp_*, else dsn_*, else the error",
             _DSN,
             "dsn_msg",
@@ -149,11 +149,13 @@ FIELDS: dict[str, Field] = {
         Field(
             "bounceCat",
             "Why it bounced, in the words of the ISP or of Haraka's own checks.",
-            "`rcpt.reason`, else code and message",
+            "as `dsnMsg`",
             {"bounce": Origin.RECIPIENT},
             "bounce_cat",
         ),
-        Field("orig", "Envelope sender; `-` for the null sender.", "`todo.mail_from`", _EVENT, "orig"),
+        Field(
+            "orig", "Envelope sender, as Haraka sends it; `-` for the null sender.", "`todo.mail_from`", _EVENT, "orig"
+        ),
         Field("queue", "Domain of the recipients, the name of Haraka's queue.", "`todo.domain`", _EVENT, "queue"),
         Field(
             "dsnAction",
@@ -165,14 +167,14 @@ FIELDS: dict[str, Field] = {
         Field(
             "dsnMta",
             "Host name of the destination's mail server.",
-            "`host` of the delivery; `mx.exchange` of the failure",
+            "`host` of the delivery; `mx` of the failure, or the only host that was tried",
             _EVENT,
             "dsn_mta",
         ),
         Field("dlvType", "Protocol of the delivery: `smtp` or `lmtp`.", "`mode`", _EVENT, "dlv_type"),
         Field(
             "dlvDestinationPort",
-            "Port of the destination.",
+            "Port of the destination; `-` for a Unix socket.",
             "`port` of the delivery; `mx.port` of the failure",
             _EVENT,
             "dlv_destination_port",
@@ -212,7 +214,7 @@ FIELDS: dict[str, Field] = {
         ),
         Field(
             "srcType",
-            "`smtp` where a connection brought the message in; `-` for mail that Haraka made itself.",
+            "`smtp` where a connection brought the message in; `-` for mail that Haraka or a plugin made.",
             "whether there is a srcMta",
             _EVENT,
             "src_mta",
@@ -264,7 +266,7 @@ def markdown() -> str:
         "",
         "<!-- Made from schemas/catalogue.py by `make schemas`. -->",
         "",
-        "The columns that `[fields]` of accounting_files.ini can name. A value that is missing is written `-`.",
+        "The columns that `[fields]` of accounting_files.ini can name. A value that is missing is written `-`; one above 8192 bytes is cut, and ends in `… [cut]`.",
         "",
         "| field | " + " | ".join(f"`{TAGS[name]}`" for name in TYPES) + " | meaning | comes from |",
         "| --- | " + " | ".join(":-:" for _ in TYPES) + " | --- | --- |",
@@ -274,7 +276,7 @@ def markdown() -> str:
         lines.append(f"| `{field.name}` | {marks} | {field.meaning} | {field.source} |")
     marks = " | ".join("x" for _ in TYPES)
     lines += [
-        f"| `custom_<header>` | {marks} | A message header, unfolded; the first where it stands several times. | the header `<header>`, else `custom_<header>`, as it was at `queue_outbound` |",
+        f"| `custom_<header>` | {marks} | A message header, unfolded; the first where it stands several times. | the header `<header>`, else `custom_<header>`, as it was when the message was queued |",
         "",
         "Columns where `[fields]` names none:",
         "",

@@ -73,11 +73,14 @@ class _Why(NamedTuple):
     dsn_status: str
     text: str
     code: str = ""  # where Haraka itself speaks: its code, which like the status takes the class of the event
+    is_last: bool = False  # the retries are used up, which the row says
 
     def row(self, tag: Literal["df", "b"], orig: str, rcpt: str) -> Row:
         """Return the row that says so."""
         digit = "4" if tag == "df" else "5"
         said = f"{digit}{self.code[1:]} {self.text}" if self.code else self.text
+        if self.is_last:
+            said = f"Too many failures ({said})"
         return Row(tag, orig, rcpt, digit + self.dsn_status[1:], squeeze(said))
 
 
@@ -162,7 +165,9 @@ class _Queue:
     def _defer(self, item: _Item, reasons: dict[str, _Why]) -> None:
         item.failures += 1
         if item.failures > self.how.retries:
-            last = {rcpt: why._replace(outcome=f"{why.outcome}, to the end") for rcpt, why in reasons.items()}
+            last = {
+                rcpt: why._replace(outcome=f"{why.outcome}, to the end", is_last=True) for rcpt, why in reasons.items()
+            }
             self._bounce(item, last)
             return
         for rcpt, why in reasons.items():

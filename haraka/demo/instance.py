@@ -36,6 +36,8 @@ class Settings:
     ports: Mapping[str, int] = field(default_factory=dict)  # by recipient's domain, where not the sink's
     binds: Mapping[str, str] = field(default_factory=dict)  # local address of deliveries, by domain
     accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
+    shutdown_seconds: int = 30  # Haraka's own patience with a graceful shutdown
+    plugins: tuple[str, ...] = (PLUGIN,)  # in their order, behind the two that let mail through
     others: Mapping[str, str] = field(default_factory=dict)  # further configuration files: name → text
 
     def files(self) -> dict[str, str]:
@@ -44,8 +46,15 @@ class Settings:
         return {
             "me": "haraka.test\n",
             "loglevel": "info\n",
-            "plugins": f"demo_relay\ndemo_route\n{PLUGIN}\n",
-            "smtp.ini": _ini({"listen": f"127.0.0.1:{self.smtp_port}", "graceful_shutdown": "true", **nodes}),
+            "plugins": "\n".join(("demo_relay", "demo_route", *self.plugins, "")),
+            "smtp.ini": _ini(
+                {
+                    "listen": f"127.0.0.1:{self.smtp_port}",
+                    "graceful_shutdown": "true",
+                    "force_shutdown_timeout": self.shutdown_seconds,
+                    **nodes,
+                }
+            ),
             "outbound.ini": _ini(
                 {
                     "local_mx_ok": "true",
@@ -65,22 +74,25 @@ class Settings:
 class Instance:
     """One Haraka in one directory."""
 
-    def __init__(self, directory: Path, settings: Settings) -> None:
-        self.directory, self.settings = directory, settings
+    def __init__(self, directory: Path, settings: Settings, packages: Path = NODE_MODULES) -> None:
+        """Take Haraka and the plugin from the npm packages in a folder."""
+        self.directory, self.settings, self._packages = directory, settings, packages
         self.queue = directory / "queue"
         self._config = directory / "config"
         self._process: Process | None = None
 
-    def make(self) -> None:
-        """Write the directory; its npm packages are those of this folder."""
-        if not (NODE_MODULES / "Haraka").is_dir():
+    def make(self, plugins: Mapping[str, Path] | None = None) -> None:
+        """Write the directory. plugins: further ones, name → file."""
+        if not (self._packages / "Haraka").is_dir():
             raise FileNotFoundError(f"no npm packages in {HERE}: run `npm ci` there, and in {HERE.parent / 'plugin'}")
         self._config.mkdir(parents=True)
         for name in DEFAULTS:
-            shutil.copy(NODE_MODULES / "Haraka" / "config" / name, self._config)
+            shutil.copy(self._packages / "Haraka" / "config" / name, self._config)
         self.configure(self.settings)
         shutil.copytree(HERE / "plugins", self.directory / "plugins")
-        (self.directory / "node_modules").symlink_to(NODE_MODULES)
+        for name, file in (plugins or {}).items():
+            shutil.copy(file, self.directory / "plugins" / f"{name}.js")
+        (self.directory / "node_modules").symlink_to(self._packages)
 
     def configure(self, settings: Settings) -> None:
         """Write the files of these settings that are not there or change; a Haraka that runs notices the edit."""
@@ -91,12 +103,13 @@ class Instance:
 
     def start(self) -> None:
         """Start it and return once it takes mail and every one of its processes does."""
-        haraka = NODE_MODULES / "Haraka" / "bin" / "haraka"
+        haraka = self._packages / "Haraka" / "bin" / "haraka"
         argv = ("node", haraka, "-c", self.directory)
         self._process = process = Process("Haraka", argv, self.directory / "haraka.log")
         processes = max(1, self.settings.nodes or 1)
         try:
-            process.wait_until(lambda: READY in process.logged(), f"“{READY}”")
+            if PLUGIN in self.settings.plugins:
+                process.wait_until(lambda: READY in process.logged(), f"“{READY}”")
             process.wait_until(
                 lambda: process.logged().count(LISTENING) >= processes, f"{processes} listening processes"
             )
@@ -105,12 +118,19 @@ class Instance:
             self.stop()
             raise
 
-    def stop(self) -> None:
-        """Stop it the way that lets plugins shut down, or kill it when that takes too long; the queue stays."""
-        if self._process is not None:
-            # Haraka has no handler for SIGTERM; and with mail under way its graceful stop takes up to a minute.
-            self._process.stop(signal.SIGINT, STOP_SECONDS)
-            self._process = None
+    def stop(self, patience_seconds: float = STOP_SECONDS) -> int | None:
+        """Stop it the way that lets plugins shut down, or kill it when that takes too long; the queue stays.
+
+        Return its exit code, or None where it does not run.
+        """
+        process, self._process = self._process, None
+        # Haraka has no handler for SIGTERM; and with mail under way its graceful stop takes up to a minute.
+        return process.stop(signal.SIGINT, patience_seconds) if process is not None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The code with which it has ended by itself, None as long as it runs."""
+        return self._process.exit_code if self._process is not None else None
 
     def kill(self) -> None:
         """SIGKILL all of its processes at once; what is on disk stays."""
@@ -129,7 +149,10 @@ class Instance:
 
     def queued(self) -> list[str]:
         """Return the names of the queue files: mail that Haraka still has to deal with."""
-        return sorted(file.name for file in self.queue.iterdir()) if self.queue.is_dir() else []
+        try:
+            return sorted(file.name for file in self.queue.iterdir())
+        except FileNotFoundError:
+            return []
 
     def retries_pending(self) -> int:
         """Return how many queue files have failed before; it stands third in their names."""

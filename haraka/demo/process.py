@@ -33,6 +33,11 @@ class Process:
         """The process id, which is its group's too."""
         return self._child.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None as long as it runs."""
+        return self._child.poll()
+
     def logged(self) -> str:
         """Return what it logged since it was started."""
         with self.log.open("rb") as file:

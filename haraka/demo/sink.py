@@ -9,6 +9,7 @@ import json
 import signal
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,9 @@ from haraka.demo.record import Transaction, read_reply
 from haraka.demo.script import DROP, Stage, answer
 
 READY_SECONDS = 30.0
+
+#: Told of a sender, its recipients so far with the replies to them, and the stage whose reply is about to be sent.
+OnReply = Callable[[str, tuple[tuple[str, str], ...], Stage], None]
 
 
 class Record:
@@ -60,9 +64,9 @@ class Record:
 class _Conversation(SMTP):
     """One connection: aiosmtpd's SMTP, with the replies taken from the script."""
 
-    def __init__(self, record: Record, **kwargs: Any) -> None:  # noqa: ANN401 - aiosmtpd's own parameters
+    def __init__(self, record: Record, on_reply: OnReply, **kwargs: Any) -> None:  # noqa: ANN401 - aiosmtpd's own parameters
         super().__init__(self, **kwargs)  # it is its own handler: the hooks below are found by their names
-        self._record = record
+        self._record, self._on_reply = record, on_reply
         self._orig: str | None = None
         self._rcpts: list[tuple[str, str]] = []
 
@@ -87,6 +91,7 @@ class _Conversation(SMTP):
             self._end(None)
         elif said is None:
             envelope.rcpt_tos.append(address)
+        self._on_reply(orig, tuple(self._rcpts), "RCPT")
         return reply
 
     async def smtp_DATA(self, arg: str) -> None:  # noqa: N802
@@ -134,18 +139,25 @@ class _Conversation(SMTP):
         dest_ip, dest_port = transport.get_extra_info("sockname")[:2]
         src_ip = transport.get_extra_info("peername")[0]
         self._record.add(Transaction(orig, tuple(self._rcpts), verdict, src_ip, dest_ip, dest_port, content))
+        if verdict is not None:
+            self._on_reply(orig, tuple(self._rcpts), verdict[0])
 
 
 class Sink(Controller):
     """The sink, in a thread of its own."""
 
-    def __init__(self, port: int, record: Path | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, port: int, record: Path | None = None, host: str = "127.0.0.1", on_reply: OnReply = lambda *_: None
+    ) -> None:
+        """Set up. on_reply: called before a reply to RCPT, DATA or the final dot is sent."""
         super().__init__(handler=None, hostname=host, port=port, ready_timeout=READY_SECONDS)
-        self.record = Record(record)
+        self.record, self._on_reply = Record(record), on_reply
 
     def factory(self) -> SMTP:
         """Return the conversation of a new connection."""
-        return _Conversation(self.record, hostname="sink.test", ident="scripted sink", **self.SMTP_kwargs)
+        return _Conversation(
+            self.record, self._on_reply, hostname="sink.test", ident="scripted sink", **self.SMTP_kwargs
+        )
 
     def __enter__(self) -> Self:
         self.start()

@@ -39,7 +39,7 @@ def test_retries_that_are_used_up_end_as_a_bounce_of_class_5_and_a_bounce_messag
     due = expect([message], [busy, busy], Queueing(retries=1))
     assert [row for row, _ in due.rows] == [
         Row("df", ORIG, "a@b.test", "4.2.1", BUSY),
-        Row("b", ORIG, "a@b.test", "5.2.1", BUSY),
+        Row("b", ORIG, "a@b.test", "5.2.1", f"Too many failures ({BUSY})"),
     ]
     assert not due.is_final  # its bounce message is still to come
     dsn = said((ORIG, OK), verdict=TAKEN, orig="")
@@ -75,7 +75,7 @@ def test_a_closed_exchanger_defers_and_bounces_without_the_sink() -> None:
     assert [row[0] for row in due.rows] == [
         Row("df", ORIG, "a@b.test", "4.1.2", "450 Tried all MXs b.test"),
         Row("df", ORIG, "a@b.test", "4.1.2", "450 Tried all MXs b.test"),
-        Row("b", ORIG, "a@b.test", "5.1.2", "550 Tried all MXs b.test"),
+        Row("b", ORIG, "a@b.test", "5.1.2", "Too many failures (550 Tried all MXs b.test)"),
     ]
     assert due.dsns_due == 1
 

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from redis.backoff import ConstantBackoff
+from redis.exceptions import BusyLoadingError
+from redis.retry import Retry
+
 from haraka.demo.accounting import TAGS
-from haraka.demo.instance import Instance, Settings
+from haraka.demo.instance import PLUGIN, Instance, Settings
 from haraka.demo.record import Transaction, read_reply
 from haraka.demo.sink import Sink
 from haraka.demo.waiting import free_port, wait_until
@@ -21,6 +25,7 @@ from tests.support.servers import RealValkey
 
 PATIENCE_SECONDS = 120.0
 KEY = "{haraka:accounting}"
+LOADING_RETRIES = 600  # a tenth of a second apart
 UNFINISHED = "__tmp__."  # begins the name of a queue file that Haraka still writes
 
 
@@ -40,6 +45,7 @@ class Setup:
     nodes: int = 0
     accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
     others: Mapping[str, str] = field(default_factory=dict)  # further configuration files
+    plugins: Mapping[str, Path] = field(default_factory=dict)  # further ones, behind accounting: name → file
     has_server: bool = True  # when Haraka starts
 
 
@@ -52,7 +58,7 @@ class Lab:
         self.detour = Proxy(self.valkey.settings.port, free_port())
         self.sink = Sink(free_port())
         self.pulse = Pulse(directory)
-        self._has_server = setup.has_server
+        self._has_server, self._plugins = setup.has_server, setup.plugins
         settings = Settings(
             smtp_port=free_port(),
             sink_port=self.sink.port,
@@ -61,6 +67,7 @@ class Lab:
             # Bounce messages have no sender, and so nothing that they could be told apart by.
             accounting={"suppress_dsn": "true", **setup.accounting},
             others=setup.others,
+            plugins=(PLUGIN, *setup.plugins),
         )
         self.haraka = Instance(directory / "haraka", settings)
         self.traffic = Traffic(settings.smtp_port)
@@ -75,7 +82,7 @@ class Lab:
                 stack.enter_context(each)
             if not self._has_server:
                 self.valkey.kill()
-            self.haraka.make()
+            self.haraka.make(self._plugins)
             stack.callback(self.haraka.stop)
             self.haraka.start()
             stack.enter_context(self.traffic)
@@ -128,16 +135,22 @@ class Lab:
         self.wait(lambda: not self.spooled(), "an empty spool")
         self.haraka.stop()
 
+    def client(self) -> Any:
+        """Return a client of the server, which waits for one that still reads its data after a restart."""
+        client = self.valkey.client()
+        client.set_retry(Retry(ConstantBackoff(0.1), LOADING_RETRIES, supported_errors=(BusyLoadingError,)))
+        return client
+
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield every event of the streams."""
-        with self.valkey.client() as client:
+        with self.client() as client:
             for name in TAGS:
                 for _, entry in client.xrange(f"{KEY}:{name}"):
                     yield from json.loads(entry[b"events"])
 
     def counted(self, name: str) -> int:
         """Return the sum of a counter over what the processes say of themselves."""
-        with self.valkey.client() as client:
+        with self.client() as client:
             return sum(json.loads(note)[name] for note in client.hvals(f"{KEY}:nodes"))
 
 

@@ -60,7 +60,7 @@ def connections_reset(lab: Lab) -> Iterator[None]:
 @contextmanager
 def server_full(lab: Lab) -> Iterator[None]:
     """Every write is refused with OOM, until maxmemory is raised again."""
-    with lab.valkey.client() as client:
+    with lab.client() as client:
         client.config_set("maxmemory", 1)
         yield
         client.config_set("maxmemory", 0)

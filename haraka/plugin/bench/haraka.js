@@ -31,12 +31,12 @@ exports.hook_get_mx = function (next) { next(OK, { exchange: '127.0.0.1', port: 
 // together now and then, for going on with many messages at once. Without Haraka's timer for each, as the plugin has them.
 const ONLY_NEXT = `exports.register = function () {
   this.timeout = 0
-  for (const hook of ['queue_outbound', 'send_email', 'delivered', 'deferred', 'bounce']) this.register_hook(hook, 'go_on')
+  for (const hook of ['mail', 'pre_send_trans_email', 'send_email', 'delivered', 'deferred', 'bounce']) this.register_hook(hook, 'go_on')
 }
 exports.go_on = function (next) { next() }`
 const HELD = `exports.register = function () {
   this.timeout = 0
-  for (const hook of ['queue_outbound', 'send_email']) this.register_hook(hook, 'go_on')
+  for (const hook of ['mail', 'pre_send_trans_email', 'send_email']) this.register_hook(hook, 'go_on')
   for (const hook of ['delivered', 'deferred', 'bounce']) this.register_hook(hook, 'hold')
 }
 exports.go_on = function (next) { next() }

@@ -1,6 +1,6 @@
 'use strict'
 
-// node bench/outage.js [seconds] [events/s]: the longest gap of the event loop, the growth of memory and how long hooks wait
+// node bench/outage.js [seconds] [events/s]: the longest gap of the event loop, the growth of memory and how long Haraka's answers to hooks wait
 // while the server is away, for each kind of outage; and whether every event is there afterwards, once. A gap is shown with
 // the most CPU time that the loop's thread had in one: the rest of it went to other processes.
 
@@ -53,20 +53,17 @@ class Load {
 
   tick() {
     const due = ((performance.now() - this.begin) / 1000) * RATE
-    while (this.sent < due) this.call(delivery(this.sent++))
+    while (this.sent < due) this.call(this.sent++)
   }
 
-  call([hmail, params]) {
+  call(number) {
     const begin = performance.now()
     this.waiting++
-    this.plugin.account_delivered(
-      () => {
-        this.waiting--
-        this.slowest = Math.max(this.slowest, performance.now() - begin)
-      },
-      hmail,
-      params,
-    )
+    const done = () => {
+      this.waiting--
+      this.slowest = Math.max(this.slowest, performance.now() - begin)
+    }
+    this.plugin.account_delivered(...delivery(number, done))
   }
 
   async stop() {
@@ -103,7 +100,7 @@ async function outage(name, begin, end) {
   const { counters } = plugin.accounting
   console.log(
     `${name.padEnd(24)} loop gap max ${(delay.max / 1e6).toFixed(0)} ms (CPU ${busiest.ms.toFixed(0)} ms) p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms,`,
-    `memory +${((peak - rss) / 1e6).toFixed(0)} MB, slowest hook ${load.slowest.toFixed(0)} ms, spooled ${counters.spooled},`,
+    `memory +${((peak - rss) / 1e6).toFixed(0)} MB, slowest answer ${load.slowest.toFixed(0)} ms, spooled ${counters.spooled},`,
     `drained ${(performance.now() - recovery).toFixed(0)} ms after the end;`,
     `events ${load.sent}, in the stream ${ids.length}, different ${new Set(ids).size}, dropped ${counters.dropped},`,
     `duplicates refused ${(await ledgerOf(valkey))['delivered:duplicates'] ?? 0}`,

@@ -1,16 +1,19 @@
 'use strict'
 
-// node bench/throughput.js [events]: events a second and process into a local server, in bursts; and how full batches get.
+// node bench/throughput.js [events] [folder]: events a second and process into a local server, in bursts, of this state of the
+// plugin or of that in another folder; and how full batches get.
 // The server's settings are printed, since appendonly decides; and how many events wait at once, since what waits is young
 // and every scavenge copies it. The best of ten parts of a burst is what a machine that does nothing else would give all the
 // time; CPU time is that of the thread that runs the event loop, and in brackets that of all threads.
 
 const { readFileSync } = require('node:fs')
+const path = require('node:path')
 
 const { Valkey } = require('../test/support/valkey')
 const { delivery, loadPlugin } = require('./support')
 
 const EVENTS = Number(process.argv[2] ?? 200_000)
+const FOLDER = process.argv[3]
 const PARTS = 10
 const IN_FLIGHT = [1000, 2000, 8000]
 
@@ -28,12 +31,13 @@ function burst(plugin, calls, events, inFlight) {
     const fill = () => {
       scheduled = false
       while (begun < events && pending < inFlight) {
-        const [hmail, params] = calls[begun++ % calls.length]
         pending++
-        plugin.account_delivered(next, hmail, params)
+        const call = calls[begun++ % calls.length]
+        call[1].done = done
+        plugin.account_delivered(...call)
       }
     }
-    const next = () => {
+    const done = () => {
       pending--
       if (begun < events) schedule()
       else if (pending === 0) resolve()
@@ -70,8 +74,8 @@ async function measure(plugin, calls, inFlight) {
 
 async function run(args) {
   const valkey = await Valkey.start({ args })
-  const { plugin, remove } = loadPlugin(valkey.port)
-  const calls = Array.from({ length: 2000 }, (_, i) => delivery(i))
+  const { plugin, remove } = loadPlugin(valkey.port, FOLDER && { folder: path.resolve(FOLDER) })
+  const calls = Array.from({ length: 10_000 }, (_, i) => delivery(i))
   await burst(plugin, calls, 50_000, 2000)
   console.log(args.join(' '))
   for (const inFlight of IN_FLIGHT) await measure(plugin, calls, inFlight)

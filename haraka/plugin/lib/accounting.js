@@ -9,12 +9,14 @@ const path = require('node:path')
 const { Claims } = require('./claims')
 const { Counters } = require('./counters')
 const { Courier } = require('./courier')
+const { atMost } = require('./deadline')
 const { names } = require('./headers')
 const { ofPartition, ofTag, partitionOf } = require('./keys')
 const { Publisher } = require('./publisher')
 const { Ring } = require('./ring')
 const { Spool } = require('./spool')
 const { SpoolHome } = require('./spool_home')
+const { WantedHeaders } = require('./wanted_headers')
 
 const EXCHANGE_MS = 30_000
 const START_WAIT_MS = 3000
@@ -27,6 +29,7 @@ class Accounting {
   #log
   #partitions
   #wanted
+  #remembered
   #home
   #claims
   #timers = []
@@ -38,10 +41,13 @@ class Accounting {
   constructor(settings, log, home) {
     this.#settings = settings
     this.#log = log
-    this.#wanted = settings.headers
     // A producer is a process, not a node: its numbers begin at 1 and mean nothing to another.
     const boot = randomBytes(6).toString('hex')
     this.#home = new SpoolHome(path.resolve(home, settings.spool_dir), boot, settings.spool_fsync)
+    this.#remembered = new WantedHeaders(this.#home, settings.key, log)
+    const wanted = this.#remembered.read()
+    this.#isReady = wanted !== undefined
+    this.#wanted = [...new Set([...settings.headers, ...(wanted ?? [])])]
     this.#claims = new Claims({
       home: this.#home,
       courierFor: (tag) => new Courier({ redis: settings.redis, keys: ofTag(tag), log }),
@@ -91,9 +97,9 @@ class Accounting {
     await this.#ready
   }
 
-  /** Publish an event; `done` is called when it is safe, see Publisher.add. */
-  add(type, body, jobId, done) {
-    this.#partitions[partitionOf(jobId, this.#partitions.length)].publisher.add(type, body, done)
+  /** Publish an event; `answer` is held until it is safe, see Publisher.add. */
+  add(type, body, jobId, answer) {
+    this.#partitions[partitionOf(jobId, this.#partitions.length)].publisher.add(type, body, answer)
   }
 
   /**
@@ -116,7 +122,7 @@ class Accounting {
   /** The events first, then a note that tells what became of them, where the server answers. */
   async #closePartition(partition) {
     await partition.publisher.close()
-    await this.#atMost(LAST_NOTE_MS, this.#report(partition))
+    await atMost(LAST_NOTE_MS, this.#report(partition))
     partition.courier.close()
   }
 
@@ -142,15 +148,8 @@ class Accounting {
   }
 
   async #patiently(known) {
-    await this.#atMost(START_WAIT_MS, known)
+    await atMost(START_WAIT_MS, known)
     this.#isReady = true
-  }
-
-  async #atMost(ms, work) {
-    let timer
-    const patience = new Promise((resolve) => (timer = setTimeout(resolve, ms)))
-    await Promise.race([work, patience])
-    clearTimeout(timer)
   }
 
   /** Run `work` regularly; it says after how many ms again. */
@@ -168,11 +167,16 @@ class Accounting {
   async #exchange() {
     const asked = this.#partitions.map((each) => this.#ask(each, (session) => session.wanted()))
     const found = new Set(this.#settings.headers)
+    let isTold = false
     for (const members of await Promise.all(asked)) {
-      // What cannot be asked for now stays as it was: a column must not go blank in an outage.
-      for (const name of members ? names(members) : this.#wanted) found.add(name)
+      // What cannot be asked for now stays as it was: a column must not go blank in an outage. So it does where a server was
+      // emptied: workers put a placeholder there, also where they want no header.
+      const isThere = members?.length > 0
+      for (const name of isThere ? names(members) : this.#wanted) found.add(name)
+      isTold ||= isThere
     }
     this.#wanted = [...found]
+    if (isTold) await this.#remembered.write(this.#wanted)
     await Promise.all(this.#partitions.map((each) => this.#report(each)))
     return EXCHANGE_MS
   }

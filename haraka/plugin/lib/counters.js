@@ -10,7 +10,7 @@ class Counters {
   spooled = 0 // events that went to disk first
   drained = 0 // events brought to the server from disk
   dropped = 0 // lost: the spool was full or cannot be read, or the memory was full
-  unsafe = 0 // hooks let go after max_hold_ms, before their event was safe
+  unsafe = 0 // answers of Haraka's to hooks that did not wait until the event was safe
   skipped = 0 // hook calls that gave no event
   latency = { batches: 0, totalMs: 0, maxMs: 0 }
 

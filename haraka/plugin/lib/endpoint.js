@@ -7,9 +7,18 @@
 
 const { readFile } = require('node:fs/promises')
 
-const { createClient } = require('@redis/client')
+const { load } = require('./client')
+const { atMost } = require('./deadline')
+
+const { createClient } = load()
 
 const DEFAULT_PORT = 6379
+
+/**
+ * The library's own timeout of a connection is so many times ours. It ends with the TCP or TLS handshake, begins anew with each
+ * byte of it, and takes a stall of this process for one of the server: it is only for a socket that nobody waits for any more.
+ */
+const SOCKET_PATIENCE = 4
 
 function hostAndPort(text, defaultPort) {
   const [, host, port] = /^\[?(.*?)\]?(?::(\d+))?$/.exec(text)
@@ -54,31 +63,31 @@ const template = createClient({ RESP: 2, disableOfflineQueue: true, disableClien
 /** A client that is connected, or an error. It never connects again by itself and never queues while it is offline. */
 async function connect(socket, { username, password: secret, database, timeout }) {
   const client = template.duplicate({
-    socket: { ...socket, connectTimeout: timeout, reconnectStrategy: false },
+    socket: { ...socket, connectTimeout: SOCKET_PATIENCE * timeout, reconnectStrategy: false },
     ...(username && { username }),
     ...(secret && { password: secret }),
     ...(database && { database }),
   })
   // Without a listener an 'error' would end the process; a failed command or connect() says the same.
   client.on('error', () => {})
-  let timer
-  // The library's connect timeout ends with the TCP or TLS handshake, and begins anew with each byte of it; AUTH and SELECT
-  // can hang after it.
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeout} ms`)), timeout)
-  })
   let isConnected = false
   client.once('connect', () => (isConnected = true))
   try {
-    return await Promise.race([client.connect(), late])
+    return await answered(client.connect(), timeout)
   } catch (error) {
     // Before it has a socket the library would forget that it was told to drop it, and go on to AUTH.
     if (isConnected) discard(client)
     else client.once('connect', () => discard(client))
     throw error
-  } finally {
-    clearTimeout(timer)
   }
+}
+
+/** The outcome of something that a server has to answer, or an error when it takes too long. */
+async function answered(work, timeout) {
+  const nothing = Symbol('nothing')
+  const answer = await atMost(timeout, work, nothing)
+  if (answer === nothing) throw new Error(`no answer within ${timeout} ms`)
+  return answer
 }
 
 /** Drop a client at once; what it has under way is rejected. */
@@ -89,10 +98,10 @@ function discard(client) {
 async function asking(socket, credentials, ask) {
   const client = await connect(socket, credentials)
   try {
-    return await Promise.race([
+    return await answered(
       ask((...args) => client.sendCommand(args)),
-      new Promise((_, reject) => setTimeout(reject, credentials.timeout, new Error('no answer')).unref()),
-    ])
+      credentials.timeout,
+    )
   } finally {
     discard(client)
   }

@@ -7,9 +7,10 @@
 // left out.
 
 const net = require('node:net')
+const { domainToASCII } = require('node:url')
 
 const failure = require('./failure')
-const { bounded, isUsual } = require('./text')
+const { bounded, isUsual, trimmed } = require('./text')
 
 const VERSION = 1
 const head = (tag) => `{"type":"${tag}","v":${VERSION},"eventId":"`
@@ -25,7 +26,6 @@ const NOTES = 'accounting_stream'
 
 const TRANSIENT = '4'
 const PERMANENT = '5'
-const MAX_INSTANT = 253_370_764_800_000
 
 /** A value as it stands between quotes, with the closing one; '' where there is no value. */
 function closed(value) {
@@ -67,18 +67,40 @@ function flag(key, value) {
   return typeof value === 'boolean' ? key + value : ''
 }
 
-/** An envelope address as it was given, without angle brackets. */
+/** Whether the host of an address is the one that it was given with, in other letters or as an A-label. */
+function isSameHost(host, given) {
+  return host === given || host === given.toLowerCase() || host === domainToASCII(given)
+}
+
+/**
+ * An envelope address without angle brackets, as `closed`. It is the one on the wire: plugins rewrite user and host in place
+ * (VERP, SRS), which `original` does not show. Letters are as they were given.
+ */
 function bare(address) {
   if (!address) return ''
-  const given = address.original || address.address || ''
-  // Not startsWith and endsWith: they cost more than all the rest of it.
+  const { user, host, original_host: given } = address
+  if (typeof user !== 'string') return closed(withoutBrackets(address.original || address.address))
+  if (user === '') return ''
+  const shown = typeof given === 'string' && given && (!host || isSameHost(host, given)) ? given : host
+  // Looked at one by one: put together they would be copied for that.
+  if (isUsual(user) && isUsual(shown)) return `${user}@${shown}"`
+  return closed(shown ? `${user}@${shown}` : user)
+}
+
+function withoutBrackets(given) {
+  if (typeof given !== 'string') return ''
   return given.at(0) === '<' && given.at(-1) === '>' ? given.slice(1, -1) : given
+}
+
+function sender(address) {
+  const found = bare(address)
+  return found === '' ? '' : `,"orig":"${found}`
 }
 
 function custom(headers) {
   let list = ''
   for (const name in headers) {
-    const value = closed(headers[name])
+    const value = closed(trimmed(headers[name]))
     if (value !== '') list += `${list === '' ? ',"custom":{"' : ',"'}${closed(name)}:"${value}`
   }
   return list === '' ? '' : `${list}}`
@@ -89,14 +111,22 @@ function mxName(mx) {
   return net.isIP(mx.exchange ?? '') && mx.from_dns && !net.isIP(mx.from_dns) ? mx.from_dns : mx.exchange
 }
 
-function destination(ip, host, port, lmtp) {
-  const address = net.isIP(ip ?? '') ? text(',"destIp":"', ip) : ''
+/** socketPath: of a Unix socket, for which Haraka names a port all the same. */
+function destination({ ip, host, port, lmtp, socketPath }) {
+  const address = !socketPath && net.isIP(ip ?? '') ? text(',"destIp":"', ip) : ''
   const type = lmtp ? ',"dlvType":"lmtp"' : ',"dlvType":"smtp"'
-  return address + text(',"dsnMta":"', host) + type + whole(',"dlvDestinationPort":', port, 65535)
+  return (
+    address +
+    text(',"dsnMta":"', host) +
+    type +
+    (socketPath ? '' : whole(',"dlvDestinationPort":', port, 65535))
+  )
 }
 
 function destinationOf(mx) {
-  return mx ? destination(mx.exchange, mxName(mx), mx.port, mx.using_lmtp) : ''
+  if (!mx) return ''
+  const { exchange: ip, port, using_lmtp: lmtp, path: socketPath } = mx
+  return destination({ ip, host: mxName(mx), port, lmtp, socketPath })
 }
 
 /** What every event has. `attempts` counts this one. */
@@ -105,14 +135,15 @@ function common(todo, mx, attempts, context) {
   const kept = notes?.[NOTES]
   return (
     timeLogged(context.now) +
-    whole(',"timeQueued":', todo.queue_time, MAX_INSTANT - 1) +
+    // Where a clock was set back meanwhile, nobody knows how long it was queued.
+    whole(',"timeQueued":', todo.queue_time, context.now) +
     nodeName(context.node) +
     text(',"jobId":"', todo.uuid) +
-    text(',"orig":"', bare(todo.mail_from)) +
+    sender(todo.mail_from) +
     text(',"queue":"', todo.domain) +
     text(',"srcMta":"', kept?.helo) +
     text(',"srcIp":"', context.address ?? notes?.outbound_ip ?? mx?.bind) +
-    text(',"vmta":"', notes?.vmta ?? context.vmta) +
+    text(',"vmta":"', trimmed(notes?.vmta ?? context.vmta)) +
     whole(',"attempts":', attempts) +
     custom(kept?.custom)
   )
@@ -122,11 +153,16 @@ function common(todo, mx, attempts, context) {
 function recipients(list, describe) {
   let found = ''
   for (const rcpt of list) {
-    const address = closed(bare(rcpt))
+    const address = bare(rcpt)
     if (address === '') continue
     found += `${found === '' ? ',"rcpts":[{"rcpt":"' : '},{"rcpt":"'}${address}${describe ? describe(rcpt) : ''}`
   }
   return found === '' ? '' : `${found}}]`
+}
+
+/** A delivery names the path in the place of the address. */
+function socketPathOf(ip, mx) {
+  return mx?.path ?? (typeof ip === 'string' && ip.startsWith('/') ? ip : undefined)
 }
 
 /** Params as Haraka hands them to the hook `delivered`. */
@@ -138,9 +174,9 @@ function delivered(hmail, params, context) {
   return (
     common(hmail.todo, context.mx, hmail.num_failures + 1, context) +
     rcpts +
-    destination(ip, host, port, lmtp) +
+    destination({ ip, host, port, lmtp, socketPath: socketPathOf(ip, context.mx) }) +
     (lmtp ? ',"dsnAction":"delivered"' : '') +
-    text(',"dsnMsg":"', response) +
+    text(',"dsnMsg":"', trimmed(response)) +
     flag(',"dlvTls":', secured) +
     flag(',"dlvAuth":', authenticated)
   )
@@ -148,12 +184,14 @@ function delivered(hmail, params, context) {
 
 /** Haraka has counted this failure already. */
 function deferred(hmail, params, context) {
-  const named = params.fail_recips?.length > 0
-  const error = String(params.err ?? '')
+  const error = failure.shown(params.err)
+  const list = params.fail_recips?.length > 0 ? params.fail_recips : undefined
+  // Haraka 3.1.0 and 3.1.1 hand on no list: the item has no other recipients then.
+  const named = list !== undefined || failure.isOfRecipients(error)
   const mx = params.mx ?? context.mx
-  const rcpts = recipients(named ? params.fail_recips : hmail.todo.rcpt_to, (rcpt) => {
+  const rcpts = recipients(list ?? hmail.todo.rcpt_to, (rcpt) => {
     const { status, message } = failure.describe(rcpt, named, error, TRANSIENT)
-    return `,"dsnStatus":"${status}","dsnAction":"delayed"${text(',"dsnMsg":"', message)}`
+    return `,"dsnStatus":"${status}","dsnAction":"delayed"${text(',"dsnMsg":"', trimmed(message))}`
   })
   if (rcpts === '') return undefined
   const delay = Number.isFinite(params.delay) && params.delay >= 0 ? `,"delay":${params.delay}` : ''
@@ -163,11 +201,11 @@ function deferred(hmail, params, context) {
 /** `err` is the Error that Haraka hands to the hook. */
 function bounce(hmail, err, context) {
   const list = [err.bounced_rcpt, err.deferred_rcpt].find((rcpts) => rcpts?.length > 0)
-  const error = String(err.message ?? err)
+  const error = failure.shown(err.message ?? err)
   const mx = err.mx ?? context.mx
   const rcpts = recipients(list ?? hmail.todo.rcpt_to, (rcpt) => {
-    const { status, message, reason } = failure.describe(rcpt, list !== undefined, error, PERMANENT)
-    const texts = text(',"dsnMsg":"', message) + text(',"bounceCat":"', reason || message)
+    const { status, message } = failure.describe(rcpt, list !== undefined, error, PERMANENT)
+    const texts = text(',"dsnMsg":"', trimmed(message)) + text(',"bounceCat":"', trimmed(message))
     return `,"dsnStatus":"${status}","dsnAction":"failed"${texts}`
   })
   if (rcpts === '') return undefined

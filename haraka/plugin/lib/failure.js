@@ -5,14 +5,26 @@
 // Haraka keeps the same recipient objects over all attempts and never cleans them, so a reply of an earlier attempt can
 // still be there when a later one fails for another reason. `err` decides which marks are of this attempt.
 
+const { enhancedIn, isEnhanced } = require('./enhanced')
+
 const WRAPPED = /^Too many failures \((.*)\)$/s
 const REPLY = /^(?:Upstream error: )?[2-5]\d\d /
-// Haraka's pattern knows one digit per part; 5.7.511 stays at the head of the text.
-const ENHANCED = /^#?([245]\.\d{1,3}\.\d{1,3})(?=\s|$)/
+/** Haraka's words on some of the recipients, and the list of all these, which is not for the rows of each. */
+const SOME_FAILED = /(Some recipients (?:temp )?failed): <[^]*?(?=\)?$)/
 
 /** The attempt's own error, without the words that the last retry puts around it. */
 function cause(text) {
   return WRAPPED.exec(text)?.[1] ?? text
+}
+
+/** Haraka's error as it may be shown to anybody. */
+function shown(error) {
+  return String(error ?? '').replace(SOME_FAILED, '$1')
+}
+
+/** Whether an attempt failed for some recipients by what each was answered. */
+function isOfRecipients(error) {
+  return cause(error).startsWith('Some recipients ')
 }
 
 /** Whether an attempt was spent before Haraka raised this bounce, so that num_failures counts it already. */
@@ -35,28 +47,39 @@ function verdict(rcpt, text) {
 }
 
 function inClass(status, digit) {
-  return /^[245]\.\d{1,3}\.\d{1,3}$/.test(status) ? `${digit}${status.slice(1)}` : `${digit}.0.0`
+  return isEnhanced(status) ? `${digit}${status.slice(1)}` : `${digit}.0.0`
 }
 
-function statusOfReply(rcpt, digit) {
-  return inClass(String(rcpt.dsn_status ?? ENHANCED.exec(rcpt.dsn_smtp_response ?? '')?.[1]), digit)
+/** Haraka's pattern knows one digit per part and a blank behind it; a code of another shape stays in the text. */
+function statusOfReply(rcpt, text, digit) {
+  if (isEnhanced(rcpt.dsn_status)) return inClass(rcpt.dsn_status, digit)
+  return inClass(
+    enhancedIn(String(rcpt.dsn_smtp_response ?? text), String(rcpt.dsn_smtp_code ?? digit)),
+    digit,
+  )
 }
 
 /**
- * {status, message, reason} of a recipient; `digit` is the class of the event: '4' deferred, '5' bounced.
- * `named`: the recipient stands in a list of failed ones, so its own marks are of this attempt.
+ * {status, message} of a recipient; `digit` is the class of the event: '4' deferred, '5' bounced; error: see `shown`.
+ * `named`: its own marks are of this attempt. What bounces since its retries are used up says so: its last reply alone would
+ * look like a refusal.
  */
 function describe(rcpt, named, error, digit) {
   const text = cause(error)
-  if (named || REPLY.test(text)) {
-    const message = (named && rcpt.reason) || reply(rcpt) || error
-    return { status: statusOfReply(rcpt, digit), message, reason: named ? rcpt.reason : undefined }
-  }
-  const words = verdict(rcpt, text)
-  if (words === '') return { status: `${digit}.0.0`, message: error, reason: undefined }
-  // Haraka invents this code, and hands 550 with deferrals too: like the status it gets the class of the event.
-  const code = rcpt.dsn_code ? `${digit}${String(rcpt.dsn_code).slice(1)}` : ''
-  return { status: inClass(String(rcpt.dsn_status), digit), message: joined(code, words), reason: undefined }
+  const { status, message } = ofAttempt(rcpt, named, text, digit)
+  return { status, message: text === error || message === '' ? message : `Too many failures (${message})` }
 }
 
-module.exports = { describe, isCounted }
+function ofAttempt(rcpt, named, text, digit) {
+  if (named || REPLY.test(text)) {
+    const message = (named && rcpt.reason) || reply(rcpt) || text
+    return { status: statusOfReply(rcpt, message, digit), message }
+  }
+  const words = verdict(rcpt, text)
+  if (words === '') return { status: `${digit}.0.0`, message: text }
+  // Haraka invents this code, and hands 550 with deferrals too: like the status it gets the class of the event.
+  const code = rcpt.dsn_code ? `${digit}${String(rcpt.dsn_code).slice(1)}` : ''
+  return { status: inClass(rcpt.dsn_status, digit), message: joined(code, words) }
+}
+
+module.exports = { describe, isCounted, isOfRecipients, shown }

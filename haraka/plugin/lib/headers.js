@@ -1,7 +1,7 @@
 'use strict'
 
-// What must be known at delivery time but is only there while the message comes in: the HELO name and the headers that
-// columns want. Kept in transaction.notes as plain strings, which the queue file carries over restarts and splits.
+// What must be known at delivery time but is only there while the message comes in and is queued: the HELO name and the
+// headers that columns want. Kept in transaction.notes as plain strings, which the queue file carries over restarts and splits.
 
 const { plain } = require('./text')
 
@@ -26,16 +26,27 @@ function select(header, wanted) {
   return found
 }
 
-/** What is kept of a message, as it stands under event.NOTES. */
-function keep(connection, wanted) {
+/** What is kept of a message as it begins, under event.NOTES: who handed it in. */
+function begun(connection) {
   const helo = plain(connection.hello?.host)
-  const custom = select(connection.transaction.header, wanted)
-  return helo === '' ? { custom } : { helo, custom } // spread, it takes twenty times as long
+  return helo === '' ? {} : { helo }
 }
 
-/** Header names of an ini value or a Redis set: lower case, no placeholder. */
+/** What is kept of it as it is queued; `before`: what was kept as it began, if anybody handed it in. */
+function queued(transaction, wanted, before) {
+  const custom = select(transaction.header, wanted)
+  const helo = before?.helo
+  return helo ? { helo, custom } : { custom } // spread, it takes twenty times as long
+}
+
+/** Characters of a header's name (RFC 5322 2.2), so many at most. */
+const NAME = /^[!-9;-~]{1,200}$/
+const MAX_NAMES = 1000
+
+/** Header names of an ini value, a Redis set or a file: lower case, no placeholder, nothing that cannot be one. */
 function names(list) {
-  return list.map((name) => String(name).trim().toLowerCase()).filter((name) => name !== '' && name !== '-')
+  const found = list.map((name) => String(name).trim().toLowerCase())
+  return found.filter((name) => name !== '-' && NAME.test(name)).slice(0, MAX_NAMES)
 }
 
-module.exports = { keep, names }
+module.exports = { begun, queued, names }

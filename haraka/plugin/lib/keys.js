@@ -23,6 +23,7 @@ function ofTag(tag) {
 /** Partition of a message: the same for all of its recipients, attempts and splits (FNV-1a of its id). */
 function partitionOf(jobId, count) {
   if (count === 1) return 0
+  jobId = String(jobId)
   // <transaction>.<delivery>: the transaction alone, so that a message stays in one partition.
   const end = jobId.lastIndexOf('.')
   let hash = 0x811c9dc5

@@ -25,6 +25,7 @@ class Lane {
   #log
   #backlogs = new Set()
   #last = Promise.resolve()
+  #heardAt = 0 // when the server acknowledged something last, in monotonic ms
   #closing = new AbortController()
 
   /**
@@ -98,7 +99,8 @@ class Lane {
         if (!(error instanceof Lost)) throw error
         backlog.rewind()
       }
-      await backlog.removeBefore(performance.now() - this.#keepMs)
+      // By what the server has acknowledged since, not by now: a stall of this process proves nothing about the server.
+      await backlog.removeBefore(this.#heardAt - this.#keepMs)
     }
   }
 
@@ -111,9 +113,9 @@ class Lane {
       const stop = await this.#drainFile(file, backlog)
       if (this.#closed) return
       if (stop === DAMAGED) return await this.#setAside(file, backlog)
-      // Torn by the crash: its hooks were never let go, so Haraka delivers that mail again.
+      // Torn by the crash: Haraka's answers to its events still waited, so Haraka delivers that mail again.
       if (stop) this.#log.warn(`torn last record in ${name}, ${file.unread} bytes skipped`)
-      backlog.shift(performance.now())
+      backlog.shift(this.#heardAt)
     } finally {
       first.path = file.path
       await file.close()
@@ -145,6 +147,7 @@ class Lane {
     const doubtful = []
     const done = (batch) => {
       const { end, sent } = of.get(batch)
+      this.#heardAt = performance.now()
       file.advance(end)
       this.counters.count(batch)
       this.counters.drained += batch.events

@@ -1,6 +1,6 @@
 'use strict'
 
-// How long something may wait, as the settings say. Pure: instants are monotonic ms.
+// How long something may wait, as the settings say. Pure: instants are ms of the caller's clock.
 
 /** So many events are worth a round trip of their own, however soon after the last one. */
 const WORTH_SENDING = 64
@@ -29,12 +29,12 @@ class Patience {
     return now - since >= this.#settings.spool_after_ms
   }
 
-  /** Whether hooks wait for a disk that refuses batches. */
+  /** Whether answers wait for a disk that refuses batches. */
   isHolding(isRefused) {
     return isRefused && this.#settings.on_full === 'hold'
   }
 
-  /** Hooks of events that came before this instant have waited long enough: by the next look it would be too long. */
+  /** Answers to events that came before this instant have waited long enough: by the next look it would be too long. */
   limit(isRefused, now) {
     const { max_hold_ms: hold, on_full_hold_ms: longHold } = this.#settings
     return now + this.tickMs - (this.isHolding(isRefused) ? Math.max(hold, longHold) : hold)

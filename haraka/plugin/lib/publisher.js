@@ -1,6 +1,7 @@
 'use strict'
 
-// Publishes the events of one partition. An event is safe once its batch is in Redis or on disk; its hook waits for that.
+// Publishes the events of one partition. An event is safe once its batch is in Redis or on disk; Haraka's answer to its hook
+// (answer.js) is held until then.
 //
 // direct    one batch is on its way; what arrives meanwhile is the next one, and so is what arrives before another is worth
 //           its round trip (publish_interval_ms). At a low rate nothing is waited for.
@@ -12,6 +13,7 @@
 const { setTimeout: pause } = require('node:timers/promises')
 
 const { form } = require('./batch')
+const { Deadline, LivedTime, atMost } = require('./deadline')
 const { Notice } = require('./notice')
 const { Patience } = require('./patience')
 const { Refusal } = require('./refusal')
@@ -32,7 +34,7 @@ class Publisher {
   #waiting
   #patience
   #seq = 0
-  #inHand // {batch, events, since, sentAt, sent}: formed, neither acknowledged nor on disk
+  #inHand // {batch, events, since, lateFrom, sent}: formed, neither acknowledged nor on disk
   #isSending = false // a direct attempt is under way, of the batch in hand or of one that is on disk meanwhile
   #attempt // settles when the direct attempt is over
   #sentAt = -Infinity
@@ -48,6 +50,7 @@ class Publisher {
   #noMemory // events are dropped, since too many wait
   #closed = false
   #woken = false
+  #time // by which others are judged
   #now // when the first event of this turn came
   #watch
 
@@ -59,6 +62,7 @@ class Publisher {
     this.#counters = counters
     this.#log = log
     this.#patience = new Patience(settings)
+    this.#time = new LivedTime(this.#patience.tickMs)
     this.#waiting = new Waiting(settings.memory_max_mb * 1e6)
     this.#refusal = new Refusal(settings.on_full, log)
     this.#noMemory = new Notice(log)
@@ -72,18 +76,19 @@ class Publisher {
     return !this.#inHand && this.#waiting.isEmpty && !this.#keeping && this.#spool.isEmpty
   }
 
-  /** Take an event; `done` is called once it is safe, or has waited long enough, or is dropped. Never throws. */
-  add(type, body, done) {
+  /** Take an event; `answer` is held until it is safe, or has waited long enough, or is dropped. Never throws. */
+  add(type, body, answer) {
     // Events of one turn of the event loop have one instant: it is asked for once.
-    if (!this.#woken) this.#now = performance.now()
-    const event = { type, body, at: this.#now, done }
+    if (!this.#woken) this.#now = this.#begin()
+    if (answer) answer.hold()
+    else this.#counters.unsafe++
+    const event = { type, body, at: this.#now, answer }
     if (this.#waiting.isFull)
       this.#noMemory.begin(`events dropped: memory_max_mb=${this.#settings.memory_max_mb}`)
     if (this.#waiting.isFull || this.#refusal.isDropping) return this.#drop([event])
     this.#waiting.push(event)
     if (this.#woken) return
     this.#woken = true
-    this.#watch ??= setInterval(() => this.#look(), this.#patience.tickMs)
     // Not in the hook itself: events of one turn of the event loop go together, and the hook returns at once.
     queueMicrotask(() => {
       this.#woken = false
@@ -92,10 +97,19 @@ class Publisher {
     })
   }
 
+  /** Look from now on, if that is not done already; returns the instant. */
+  #begin() {
+    if (this.#watch) return this.#time.now()
+    this.#watch = setInterval(() => this.#look(), this.#patience.tickMs)
+    return this.#time.look()
+  }
+
   /** Bring what is there if that is quick; the rest, and what still comes, goes to disk. The courier stays open. */
   async close() {
-    const end = performance.now() + CLOSE_MS
-    while (!this.isIdle && performance.now() < end && this.#courier.isUp) await pause(10)
+    let isOver = false
+    const end = new Deadline(CLOSE_MS, () => (isOver = true))
+    while (!this.isIdle && !isOver && this.#courier.isUp) await pause(10)
+    end.clear()
     this.#closed = true
     this.#spoolFrom('closing')
     this.#caughtUp = false
@@ -140,12 +154,13 @@ class Publisher {
     const taken = this.#waiting.take(events, kilobytes * 1024)
     if (this.#waiting.isHalfEmpty) this.#noMemory.end()
     const batch = form(this.#producer, ++this.#seq, taken)
-    return { batch, events: taken, since: taken[0].at, sentAt: performance.now() }
+    return { batch, events: taken, since: taken[0].at, lateFrom: this.#time.now() }
   }
 
   async #send(hand) {
     this.#isSending = true
-    this.#sentAt = hand.sentAt = performance.now()
+    const sentAt = (this.#sentAt = performance.now())
+    hand.lateFrom = this.#time.now()
     if (this.#courier.isUp) hand.sent ??= Date.now()
     try {
       await this.#courier.deliver(hand.batch)
@@ -155,7 +170,7 @@ class Publisher {
       this.#isSending = false
     }
     this.#acknowledged = hand.batch.seq
-    this.#counters.count(hand.batch, performance.now() - hand.sentAt)
+    this.#counters.count(hand.batch, performance.now() - sentAt)
     // It can be on disk by now, or will be in a moment; then the drain passes it over.
     if (this.#inHand === hand) this.#inHand = undefined
     this.#turn()
@@ -269,7 +284,7 @@ class Publisher {
    */
   async #finish() {
     this.#caughtUp = true
-    await Promise.race([this.#keeper, pause(this.#settings.spool_after_ms)])
+    await atMost(this.#settings.spool_after_ms, this.#keeper)
     if (!this.#caughtUp || !this.#spool.isEmpty) return false
     this.#caughtUp = this.#spooling = false
     this.#refusal.forget()
@@ -284,15 +299,15 @@ class Publisher {
     release(events)
   }
 
-  /** Runs while anything waits: an answer that is late, hooks that have waited long enough. */
+  /** Runs while anything waits: a reply that is late, answers that have waited long enough. */
   #look() {
-    const now = performance.now()
+    const now = this.#time.look()
     if (!this.#inHand && this.#waiting.isEmpty) {
       clearInterval(this.#watch)
       this.#watch = undefined
       return
     }
-    if (this.#patience.isLate(this.#inHand?.sentAt ?? this.#waiting.since, now)) {
+    if (this.#patience.isLate(this.#inHand?.lateFrom ?? this.#waiting.since, now)) {
       // A write that hangs is what `#finish` gives its time to already: it must not begin anew with each look.
       if (!this.#keeping) this.#caughtUp = false
       this.#spoolFrom('no answer yet')

@@ -1,6 +1,6 @@
 'use strict'
 
-// The disk that takes no batch, and what follows from it: how long nothing is tried, whether hooks are held and new events
+// The disk that takes no batch, and what follows from it: how long nothing is tried, whether answers are held and new events
 // dropped. Said once when it begins and once when it is over, however often it is tried meanwhile.
 
 const { Notice } = require('./notice')
@@ -11,7 +11,7 @@ class Refusal {
   #notice
   #isFull = false // no room, rather than a disk that failed
 
-  /** What it is about: until a batch is written, hooks may be held (on_full=hold), also while it is tried again. */
+  /** What it is about: until a batch is written, answers may be held (on_full=hold), also while it is tried again. */
   isOn = false
   /** Nothing is to be tried: until room comes back, or for a moment where the disk failed. */
   isResting = false

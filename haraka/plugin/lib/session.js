@@ -7,6 +7,7 @@ const { createHash } = require('node:crypto')
 const { readFileSync } = require('node:fs')
 const path = require('node:path')
 
+const { Deadline } = require('./deadline')
 const { open, discard } = require('./endpoint')
 
 const SCRIPT = readFileSync(path.join(__dirname, 'publish.lua'), 'utf8')
@@ -89,11 +90,11 @@ class Session {
   }
 
   async #command(args) {
-    const timer = setTimeout(() => this.end(), this.#timeoutMs)
+    const deadline = new Deadline(this.#timeoutMs, () => this.end())
     try {
       return await this.#client.sendCommand(args)
     } finally {
-      clearTimeout(timer)
+      deadline.clear()
     }
   }
 }

@@ -135,7 +135,7 @@ function given(section) {
   )
 }
 
-/** A batch has to reach the disk before its hooks are let go: that begins after half of their time, at the latest. */
+/** A batch has to reach the disk before answers are let go: that begins after half of their time, at the latest. */
 function leaveTimeForTheDisk(settings, problems) {
   const { spool_after_ms: after, max_hold_ms: hold } = settings
   const most = Math.max(1, Math.floor(hold / 2))

@@ -93,7 +93,9 @@ class SpoolHome {
   async #make() {
     this.#server?.close()
     const hidden = path.join(this.#root, `.${this.#id}`)
-    const first = await mkdir(hidden, { recursive: true, mode: 0o700 })
+    // Once it was there, spool_dir itself is not made again: it may be Haraka's queue, or on a disk that is away.
+    const isNew = this.#dir === undefined
+    const first = await mkdir(hidden, { recursive: isNew, mode: 0o700 })
     this.#server = net.createServer((socket) => socket.destroy()).unref()
     await withSocketPath(hidden, (socketPath) => listen(this.#server, socketPath))
     const dir = path.join(this.#root, this.#id)
@@ -185,10 +187,11 @@ async function renamed(from, to) {
   }
 }
 
-/** A process that died while it made its directory left no batches in it. */
+/** A process that died while it made its directory left no batches in it. One that only stalled, or whose clock jumped, lives. */
 async function clearAbandoned(dir) {
   const found = await stat(dir).catch(() => undefined)
   if (!found || Date.now() - found.mtimeMs < ABANDONED_MS) return
+  if (found.isDirectory() && (await withSocketPath(dir, connects))) return
   await clear(dir)
 }
 

@@ -1,16 +1,16 @@
 'use strict'
 
-// Events that wait for their batch, each with the hook that waits for it. First in, first out.
+// Events that wait for their batch, each with Haraka's answer that waits for it. First in, first out.
 
-/** Let the hooks of events go, each at most once; returns how many were still waiting. */
+/** Let the answers to events go, each at most once; returns how many were still waiting. */
 function release(events) {
   let released = 0
   for (const event of events) {
-    const { done } = event
-    if (!done) continue
-    event.done = undefined
+    const { answer } = event
+    if (!answer) continue
+    event.answer = undefined
     released++
-    done()
+    answer.release()
   }
   return released
 }
@@ -18,7 +18,7 @@ function release(events) {
 class Waiting {
   #events = []
   #length = 0
-  #released = 0 // so many at the front have no hook any more
+  #released = 0 // so many at the front have no answer any more
   #flat = 0 // so many at the front have one flat text each
   #maxLength
 
@@ -47,7 +47,7 @@ class Waiting {
     return this.#events[0]?.at
   }
 
-  /** event: {type, body, at: monotonic ms, done}. */
+  /** event: {type, body, at: monotonic ms, answer}. */
   push(event) {
     this.#events.push(event)
     this.#length += event.body.length
@@ -74,7 +74,7 @@ class Waiting {
     return this.#events.splice(0, count)
   }
 
-  /** Let go the hooks of events that came before an instant; the events stay. */
+  /** Let go the answers to events that came before an instant; the events stay. */
   releaseBefore(instant) {
     const end = this.#firstAfter(instant, this.#released)
     const released = release(this.#events.slice(this.#released, end))

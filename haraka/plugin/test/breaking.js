@@ -37,7 +37,7 @@ function isNoticed(breakage) {
     const { status } = spawnSync(process.execPath, ['--test', ...files], {
       cwd: plugin,
       env,
-      timeout: 60_000,
+      timeout: 180_000,
     })
     return status !== 0
   } finally {

@@ -29,7 +29,7 @@ const { eventsOf, ledgerOf } = require('./support/streams')
 const { Valkey } = require('./support/valkey')
 
 // Files that were brought go at once. Hooks are not let go before their events are safe, however busy the disk is.
-const OPTIONS = { spool_after_ms: 50, max_hold_ms: 20_000, ring_seconds: 0, redis: { timeout_ms: 500 } }
+const OPTIONS = { spool_after_ms: 50, max_hold_ms: 20_000, ring_seconds: 0, redis: { timeout_ms: 5000 } }
 
 const OWNER = 'aaaaaaaaaaaa'
 const CLAIMER = 'bbbbbbbbbbbb'
@@ -107,7 +107,7 @@ describe('batches of a dead process', () => {
     successor()
     await drained()
     assert.deepEqual(await inStreams(), expected(30))
-    await until(() => readdirSync(root()).length === 1, 3000)
+    await until(() => readdirSync(root()).length === 1)
   })
 
   test('that had arrived already are duplicates, not doubled', async () => {
@@ -450,6 +450,18 @@ describe('the directory of a process', () => {
     mkdirSync(path.join(home.dir, 'spool'))
     assert.equal(readdirSync(await living.dir()).length, 1)
     assert.deepEqual(await claim(path.join(home.dir, 'spool'), CLAIMER, fail), [])
+    await living.close()
+  })
+
+  test('is not made again where spool_dir itself is gone, which is not made in its place', async () => {
+    const root = path.join(home.dir, 'spool')
+    const living = new SpoolHome(root, OWNER)
+    await living.dir()
+    renameSync(root, `${root}.away`)
+    for (let i = 0; i < 2; i++) await assert.rejects(living.dir(), { code: 'ENOENT' })
+    assert.deepEqual(readdirSync(home.dir), ['spool.away'])
+    renameSync(`${root}.away`, root)
+    assert.equal(await living.dir(), path.join(root, OWNER))
     await living.close()
   })
 

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict')
 const { describe, test } = require('node:test')
 
 const { NOTES, build, complete } = require('../lib/event')
-const { MAX_BYTES } = require('../lib/text')
+const { MARK, MAX_BYTES } = require('../lib/text')
 
 const NOW = 1795373309810
 
@@ -131,13 +131,76 @@ describe('any event', () => {
     assert.equal(delivered(item(), { response: 'a\ud800b\udc00' }).dsnMsg, 'a\ufffdb\ufffd')
   })
 
-  test('cuts a huge value between two characters', () => {
+  test('cuts a huge value between two characters, and marks it', () => {
     const cut = delivered(item(), { response: `x${'\u20ac'.repeat(10_000)}` }).dsnMsg
     assert.ok(Buffer.byteLength(cut) <= MAX_BYTES && Buffer.byteLength(cut) > MAX_BYTES - 3)
-    assert.match(cut, /^x\u20ac+$/)
+    assert.ok(cut.endsWith(MARK))
+    assert.match(cut.slice(0, -MARK.length), /^x\u20ac+$/)
+    const whole = 'y'.repeat(MAX_BYTES)
+    assert.equal(delivered(item(), { response: whole }).dsnMsg, whole)
+    assert.notEqual(delivered(item(), { response: `${whole}y` }).dsnMsg, `${whole}y`)
     const pairs = delivered(item(), { response: `xy${'\ud83d\ude00'.repeat(5_000)}` }).dsnMsg
     assert.equal(pairs.isWellFormed(), true)
-    assert.match(pairs, /^xy(\ud83d\ude00)+$/)
+    assert.match(pairs.slice(0, -MARK.length), /^xy(\ud83d\ude00)+$/)
+  })
+
+  test('has no blanks or line ends at the ends of a value, and takes one of nothing else for none', () => {
+    const hmail = item(
+      {},
+      { notes: { vmta: ' \t ', [NOTES]: { helo: 'h\r\n', custom: { x: '  a  b ', y: ' ' } } } },
+    )
+    const event = delivered(hmail, { response: ' Ok: queued\t\r\n' })
+    assert.deepEqual([event.dsnMsg, event.srcMta, event.vmta], ['Ok: queued', 'h', undefined])
+    assert.deepEqual(event.custom, { x: 'a  b' })
+  })
+
+  test('shows nothing of an object where a text belongs', () => {
+    for (const vmta of [{}, { name: 'pool' }, ['pool'], () => 'pool', Symbol('pool'), new Map()])
+      assert.equal('vmta' in delivered(item({}, { notes: { vmta, outbound_ip: vmta } })), false)
+    assert.equal(delivered(item({}, { notes: { vmta: 7 } })).vmta, '7')
+  })
+
+  test('has no instant of queueing that is later than the event: a clock was set back meanwhile', () => {
+    assert.equal('timeQueued' in delivered(item({}, { queue_time: NOW + 1 })), false)
+    assert.equal(delivered(item({}, { queue_time: NOW })).timeQueued, NOW)
+  })
+
+  /** As Haraka's address libraries make it. */
+  const parsed = (user, host, changes) => ({
+    original: `<${user}@${host}>`,
+    user,
+    host: host.toLowerCase(),
+    original_host: host,
+    ...changes,
+  })
+  for (const [what, mail_from, orig] of [
+    ['as it was given', parsed('Me', 'Sender.TEST'), 'Me@Sender.TEST'],
+    ['with another user', parsed('me', 'Sender.test', { user: 'me+a=b' }), 'me+a=b@Sender.test'],
+    ['with another host', parsed('me', 'sender.test', { host: 'bounces.test' }), 'me@bounces.test'],
+    ['with both', parsed('me', 'sender.test', { user: 'SRS0=x', host: 'srs.test' }), 'SRS0=x@srs.test'],
+    [
+      'all of it',
+      parsed('me', 'sender.test', { user: 'a', host: 'b.test', original_host: 'B.test' }),
+      'a@B.test',
+    ],
+    [
+      'of a host beyond ASCII',
+      parsed('me', 'b\u00fccher.test', { host: 'xn--bcher-kva.test' }),
+      'me@b\u00fccher.test',
+    ],
+    ['made the null sender', parsed('me', 'sender.test', { user: '', host: '' }), undefined],
+    ['without a host', parsed('postmaster', '', { original: '<postmaster>' }), 'postmaster'],
+    ['of an old queue file', { original: '<me@sender.test>' }, 'me@sender.test'],
+    ['that is no text', parsed('me', 'sender.test', { user: 5, original: 7 }), undefined],
+  ]) {
+    test(`has a sender that a plugin left ${what}, as the wire has it`, () => {
+      assert.equal(delivered(item({}, { mail_from })).orig, orig)
+    })
+  }
+
+  test('has recipients that a plugin rewrote in place as the wire has them', () => {
+    const rcpt_to = [parsed('one', 'a.test', { host: 'b.test' }), parsed('Two', 'A.test')]
+    assert.deepEqual(delivered(item({}, { rcpt_to })).rcpts, [{ rcpt: 'one@b.test' }, { rcpt: 'Two@A.test' }])
   })
 })
 
@@ -169,6 +232,26 @@ describe('a delivered event', () => {
     assert.equal(event.dlvType, 'lmtp')
     assert.equal(event.dsnAction, 'delivered')
     assert.equal('destIp' in event, false)
+  })
+
+  test('to a Unix socket has no port, which Haraka invents, and no address', () => {
+    const path = '/run/lmtp.sock'
+    const mx = { exchange: '192.0.2.1', path, port: 24, using_lmtp: true }
+    for (const [params, context] of [
+      [{ ip: path }, {}],
+      [{ ip: 'run/lmtp.sock' }, { mx: { ...mx, path: 'run/lmtp.sock' } }],
+    ]) {
+      const event = delivered(item(), { mode: 'LMTP', port: 24, ...params }, context)
+      assert.deepEqual(
+        [event.dlvDestinationPort, event.destIp, event.dlvType],
+        [undefined, undefined, 'lmtp'],
+      )
+    }
+    const failed = deferred(item(), { mx, err: 'Upstream error: 451 4.3.0 x' })
+    assert.deepEqual(
+      [failed.dlvDestinationPort, failed.destIp, failed.dlvType],
+      [undefined, undefined, 'lmtp'],
+    )
   })
 
   test('has nothing of the marks that an earlier attempt left', () => {
@@ -234,6 +317,24 @@ describe('a deferred event', () => {
   })
 })
 
+describe('a deferral of some recipients by Haraka 3.1.0 and 3.1.1, which hand on neither list nor destination', () => {
+  const params = { err: 'Some recipients temp failed: <one@a.test>, <stranger@a.test>' }
+
+  test("has each recipient's own reply, and nobody else's address", () => {
+    const failed = address('<one@a.test>', { ...REPLIED, reason: '451 4.7.1 try later' })
+    assert.deepEqual(deferred(item({}, { rcpt_to: [failed] }), params).rcpts, [
+      { rcpt: 'one@a.test', dsnStatus: '4.7.1', dsnAction: 'delayed', dsnMsg: '451 4.7.1 try later' },
+    ])
+  })
+
+  test("has nobody else's address either where the reply is lost", () => {
+    const event = deferred(item({}, { rcpt_to: [address('<one@a.test>')] }), params)
+    assert.equal(event.rcpts[0].dsnMsg, 'Some recipients temp failed')
+    const last = bounce(item(), `Too many failures (${params.err})`, {})
+    assert.equal(last.rcpts[0].dsnMsg, 'Too many failures (Some recipients temp failed)')
+  })
+})
+
 describe('a bounce event', () => {
   const refused = (marks) =>
     address('<two@a.test>', {
@@ -263,14 +364,15 @@ describe('a bounce event', () => {
     assert.equal(event.dlvType, 'smtp')
   })
 
-  test('lists deferred recipients whose retries are used up, with class 5 and the reply as it was', () => {
+  test('lists deferred recipients whose retries are used up, with class 5, and says that they are', () => {
     const last = address('<two@a.test>', { ...REPLIED, reason: '451 4.7.1 try later' })
     const event = bounce(item({ num_failures: 3 }), 'Too many failures (Some recipients temp failed: x)', {
       deferred_rcpt: [last],
       bounced_rcpt: undefined,
     })
     assert.deepEqual(event.rcpts[0].dsnStatus, '5.7.1')
-    assert.equal(event.rcpts[0].dsnMsg, '451 4.7.1 try later')
+    assert.equal(event.rcpts[0].dsnMsg, 'Too many failures (451 4.7.1 try later)')
+    assert.equal(event.rcpts[0].bounceCat, 'Too many failures (451 4.7.1 try later)')
     assert.equal(event.attempts, 3, 'the last failure is counted already')
   })
 
@@ -297,11 +399,33 @@ describe('a bounce event', () => {
     assert.equal(event.rcpts[0].dsnStatus, '5.7.511')
   })
 
-  test('of garbage keeps its raw line break and TAB for the worker to clean', () => {
+  test('of a host that was never reached says that the retries are used up', () => {
+    const marks = { dsn_code: 550, dsn_msg: 'Tried all MXs a.test', dsn_status: '5.1.2' }
+    const hmail = item({ num_failures: 3 }, { rcpt_to: [address('<a@a.test>', marks)] })
+    const [rcpt] = bounce(hmail, 'Too many failures (Tried all MXs)').rcpts
+    assert.deepEqual([rcpt.dsnStatus, rcpt.dsnMsg], ['5.1.2', 'Too many failures (550 Tried all MXs a.test)'])
+  })
+
+  for (const said of ['5.1.1: unknown', 'unknown (#5.1.1)', '[5.1.1] unknown']) {
+    test(`finds the enhanced code in "${said}"`, () => {
+      const marks = {
+        dsn_smtp_extc: undefined,
+        dsn_status: undefined,
+        dsn_smtp_response: said,
+        reason: `550 ${said}`,
+      }
+      const one = bounce(item(), 'Some recipients failed: x', { bounced_rcpt: [refused(marks)] })
+      const all = bounce(item({}, { rcpt_to: [refused({ ...marks, reason: undefined })] }), `550 ${said}`)
+      for (const { rcpts } of [one, all])
+        assert.deepEqual([rcpts[0].dsnStatus, rcpts[0].dsnMsg], ['5.1.1', `550 ${said}`])
+    })
+  }
+
+  test('of garbage keeps the TAB within for the worker to clean', () => {
     const words = 'Unrecognized response from upstream server: x\ty\r\n'
     const marks = { dsn_code: 550, dsn_msg: words, dsn_status: '5.5.1' }
     const event = bounce(item({}, { rcpt_to: [address('<a@a.test>', marks)] }), words, { mx: MX })
-    assert.equal(event.rcpts[0].dsnMsg, `550 ${words}`)
+    assert.equal(event.rcpts[0].dsnMsg, `550 ${words.trimEnd()}`)
     assert.equal(event.rcpts[0].dsnStatus, '5.5.1')
   })
 

@@ -5,7 +5,7 @@ const { test } = require('node:test')
 
 const fixtures = require('haraka-test-fixtures')
 
-const { keep, names } = require('../lib/headers')
+const { begun, names, queued } = require('../lib/headers')
 
 function connection(lines, helo = 'client.example') {
   const made = fixtures.connection.createConnection()
@@ -13,6 +13,10 @@ function connection(lines, helo = 'client.example') {
   made.hello = { host: helo }
   made.transaction.header.parse(lines)
   return made
+}
+
+function keep(made, wanted) {
+  return queued(made.transaction, wanted, begun(made))
 }
 
 test("a header's first value is kept, unfolded, its TABs untouched", () => {
@@ -42,6 +46,20 @@ test('what is kept is the same after a restart', () => {
   assert.equal(kept.custom['x-job'].isWellFormed(), true)
 })
 
-test('names are in lower case, without the placeholder and blanks', () => {
-  assert.deepEqual(names(['-', ' X-Job ', '', 'Subject']), ['x-job', 'subject'])
+test('mail that a plugin queues has its headers, and the HELO of the message whose notes it was given', () => {
+  const made = connection(['X-Job: a\n'])
+  assert.deepEqual(queued(made.transaction, ['x-job'], undefined), { custom: { 'x-job': 'a' } })
+  assert.deepEqual(
+    queued(made.transaction, ['x-job'], { helo: 'client.example', custom: { 'x-job': 'other' } }),
+    {
+      helo: 'client.example',
+      custom: { 'x-job': 'a' },
+    },
+  )
+})
+
+test('names are in lower case, without the placeholder, blanks and what cannot be one, and not without end', () => {
+  const hostile = ['', 'a b', 'a:b', 'x\n', 'b\u00fc', 'y'.repeat(201), '\u001b[31m']
+  assert.deepEqual(names(['-', ' X-Job ', ...hostile, 'Subject']), ['x-job', 'x', 'subject'])
+  assert.equal(names(Array.from({ length: 5000 }, (_, i) => `x-${i}`)).length, 1000)
 })

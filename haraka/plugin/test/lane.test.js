@@ -98,16 +98,31 @@ describe('a lane', () => {
   })
 
   test('removes each file when it was brought long enough ago, and the last ones when the server still has them', async () => {
-    const found = await backlog(3, 1)
+    const found = await backlog(4, 1)
     const seen = []
     WatchedCourier.delivered = async () => {
       await sleep(2)
       seen.push(readdirSync(home.dir).length)
     }
     await lane.bring(found)
-    assert.deepEqual(seen.slice(0, 2), [3, 3])
-    assert.ok(seen[2] < 3, 'the first is gone before the last is brought')
+    assert.deepEqual(seen.slice(0, 2), [4, 4])
+    assert.ok(seen[3] < 4, 'the first is gone before the last is brought')
     assert.deepEqual(readdirSync(home.dir), [])
+    assert.deepEqual(await inStream(), [1, 2, 3, 4, 5, 6, 7, 8])
+  })
+
+  test('keeps what it brought where only its own process was away for long: the server has said nothing since', async () => {
+    const found = await backlog(3, 100)
+    let deliveries = 0
+    WatchedCourier.delivered = async () => {
+      if (++deliveries !== 2) return
+      // A stall that is longer than files are kept, and a server that loses all meanwhile.
+      const end = performance.now() + 200
+      while (performance.now() < end);
+      await valkey.with((command) => command('FLUSHALL'))
+    }
+    void lane.bring(found)
+    await until(async () => (await inStream()).length === 6)
     assert.deepEqual(await inStream(), [1, 2, 3, 4, 5, 6])
   })
 

@@ -3,7 +3,7 @@
 // The plugin as Haraka loads it, with the hooks that it registers.
 
 const assert = require('node:assert/strict')
-const { mkdirSync, readFileSync, readdirSync, writeFileSync } = require('node:fs')
+const { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } = require('node:fs')
 const path = require('node:path')
 const { afterEach, beforeEach, describe, test } = require('node:test')
 
@@ -12,8 +12,9 @@ const fixtures = require('haraka-test-fixtures')
 const { NOTES } = require('../lib/event')
 const { calls } = require('./support/hooks')
 const { until, temporaryDirectory } = require('./support/process')
+const { Valkey } = require('./support/valkey')
 
-const OUTBOUND = ['queue_outbound', 'send_email', 'delivered', 'deferred', 'bounce']
+const HOOKS = ['mail', 'pre_send_trans_email', 'send_email', 'delivered', 'deferred', 'bounce']
 
 describe('the plugin', () => {
   let home, plugin, logged
@@ -63,7 +64,7 @@ describe('the plugin', () => {
 
   test('says that it is ready once its hooks are in place', () => {
     load()
-    for (const hook of [...OUTBOUND, 'init_master', 'init_child']) assert.ok(plugin.hooks[hook], hook)
+    for (const hook of [...HOOKS, 'init_master', 'init_child']) assert.ok(plugin.hooks[hook], hook)
     assert.equal(logged.at(-1), 'info: Plugin is Ready!')
   })
 
@@ -95,18 +96,17 @@ describe('the plugin', () => {
     const queued = next()
     plugin.keep_headers(queued, { transaction: { notes: {}, header: { get_all: () => [] } } })
     assert.deepEqual(queued.answers, [])
-    await until(() => queued.answers.length > 0, 5000)
+    await until(() => queued.answers.length > 0)
     assert.deepEqual(queued.answers, [[]])
   })
 
   for (const scenario of ['s01_single_ok', 's04_rcpt_5xx', 's08_retry_then_ok', 's15_refused']) {
-    test(`calls next() once and without an argument for every hook of ${scenario}`, async () => {
+    test(`calls next() at once, once and without an argument for every hook of ${scenario}`, () => {
       load()
       plugin.start_accounting(next())
       for (const { type, hmail, params } of calls(scenario)) {
         const answered = next()
         plugin[`account_${type}`](answered, hmail, params)
-        await until(() => answered.answers.length > 0, 2000)
         assert.deepEqual(answered.answers, [[]])
       }
       assert.equal(plugin.accounting.counters.skipped, 0)
@@ -144,33 +144,113 @@ describe('the plugin', () => {
     }
   })
 
-  test('accounts for the next message although what follows the hook of this one throws', async () => {
+  /** A queue item with a message of its own, as far as answers have to do with it. */
+  class Item {
+    num_failures = 0
+    answers = []
+    constructor(number = 1) {
+      this.todo = { uuid: `U.${number}`, rcpt_to: [{ address: `r${number}@a.test` }] }
+    }
+    delivered_respond(retval) {
+      this.answers.push(['delivered', retval])
+    }
+    deferred_respond(retval) {
+      this.answers.push(['deferred', retval])
+    }
+    bounce_respond(retval) {
+      this.answers.push(['bounce', retval])
+    }
+  }
+
+  test("has Haraka's answer wait until the event is safe, not the hook", async () => {
     load()
     plugin.start_accounting(next())
-    const [{ hmail, params }] = calls('s01_single_ok')
-    const answered = next()
-    plugin.account_delivered(
-      () => {
-        throw new Error('of another plugin')
-      },
-      hmail,
-      params,
-    )
-    plugin.account_delivered(answered, hmail, params)
-    await until(() => answered.answers.length > 0, 2000)
-    assert.ok(logged.some((line) => /^error: after delivered: Error: of another plugin/.test(line)))
+    const item = new Item()
+    plugin.account_delivered(() => item.delivered_respond(CONT), item, ['h', '192.0.2.1'])
+    assert.deepEqual(item.answers, [])
+    await until(() => item.answers.length > 0)
+    assert.equal(plugin.accounting.counters.spooled, 1, 'on disk, since no server is there')
+    assert.deepEqual(item.answers, [['delivered', CONT]])
   })
 
-  test('sends bounce messages on their way by default, and stops them after all other plugins when asked to', () => {
+  test('counts as unsafe what it cannot have wait, and accounts for it all the same', async () => {
     load()
-    const answered = next()
-    plugin.suppress_dsn(answered)
-    assert.deepEqual(answered.answers, [[]])
-    assert.deepEqual(plugin.hooks.bounce, ['account_bounce', 'suppress_dsn'])
+    plugin.start_accounting(next())
+    const item = Object.assign(new Item(), { delivered_respond: () => item.answers.push('at once') })
+    plugin.account_delivered(() => item.delivered_respond(CONT), item, ['h', '192.0.2.1'])
+    assert.deepEqual(item.answers, ['at once'])
+    assert.equal(plugin.accounting.counters.unsafe, 1)
+    await until(() => plugin.accounting.counters.spooled === 1)
+  })
+
+  test("lets what is thrown behind a hook of its go to Haraka, as any plugin's, and accounts for all", async () => {
+    load()
+    plugin.start_accounting(next())
+    const thrown = new Error('of another plugin')
+    const throws = () => {
+      throw thrown
+    }
+    assert.throws(() => plugin.account_delivered(throws, new Item(1), ['h', '192.0.2.1']), thrown)
+    plugin.account_delivered(next(), new Item(2), ['h', '192.0.2.1'])
+    await until(() => plugin.accounting.counters.spooled === 2)
+  })
+
+  test('goes before all other plugins at its hooks, also before those of the same priority that are listed earlier', () => {
+    load()
+    const other = (priority) => ({ plugin: 'other', method: 'hook_bounce', priority })
+    const registered = {}
+    for (const hook of HOOKS) {
+      const ours = { plugin: plugin.name, method: plugin.hooks[hook][0], priority: -100 }
+      registered[hook] = [other(-100), ours, other(100)]
+    }
+    global.server = { notes: {}, plugins: { registered_hooks: registered } }
+    plugin.start_accounting(next())
+    for (const hook of HOOKS)
+      assert.deepEqual(
+        registered[hook].map((each) => each.priority),
+        [-100, -100, 100],
+      )
+    assert.deepEqual(
+      Object.values(registered).map(([first]) => first.plugin),
+      Array(HOOKS.length).fill(plugin.name),
+    )
+    assert.deepEqual(
+      logged.filter((line) => line.startsWith('warn')),
+      [],
+    )
+  })
+
+  test('says so where it cannot go first', () => {
+    load()
+    global.server = { notes: {}, plugins: {} }
+    plugin.start_accounting(next())
+    assert.equal(
+      logged.filter((line) => /^warn: hook .* stays behind other plugins/.test(line)).length,
+      HOOKS.length,
+    )
+  })
+
+  test('sends bounce messages on their way by default, and stops them after all other plugins when asked to', async () => {
+    load()
+    const bounced = async () => {
+      const item = new Item()
+      const answered = next()
+      plugin.account_bounce((...args) => (answered(...args), item.bounce_respond(CONT)), item, new Error('x'))
+      await until(() => item.answers.length > 0)
+      return [...answered.answers, ...item.answers]
+    }
+    assert.deepEqual(await bounced(), [[], ['bounce', CONT]])
+    assert.deepEqual(plugin.hooks.bounce, ['account_bounce'])
     plugin.settings = { ...plugin.settings, suppress_dsn: true }
-    const stopped = next()
-    plugin.suppress_dsn(stopped)
-    assert.deepEqual(stopped.answers, [[OK]])
+    assert.deepEqual(await bounced(), [[], ['bounce', OK]])
+  })
+
+  test('stops a bounce message by its own answer where it cannot be stopped later', () => {
+    load()
+    plugin.settings = { ...plugin.settings, suppress_dsn: true }
+    const answered = next()
+    plugin.account_bounce(answered, { todo: { rcpt_to: [{ address: 'r@a.test' }] } }, new Error('x'))
+    assert.deepEqual(answered.answers, [[OK]])
   })
 
   test('keeps HELO and the wanted headers as plain strings in the notes', () => {
@@ -186,8 +266,10 @@ describe('the plugin', () => {
       'Other: x\n',
     ])
     const answered = next()
-    plugin.keep_headers(answered, connection)
-    assert.deepEqual(answered.answers, [[]])
+    plugin.keep_helo(answered, connection)
+    // Queued by a plugin: Haraka knows the transaction only.
+    plugin.keep_headers(answered, { transaction: connection.transaction })
+    assert.deepEqual(answered.answers, [[], []])
     assert.deepEqual(JSON.parse(JSON.stringify(connection.transaction.notes[NOTES])), {
       helo: 'client.example',
       custom: { 'x-campaign': 'one', subject: 'a\tb' },
@@ -197,8 +279,10 @@ describe('the plugin', () => {
   test('lets a message without a transaction header pass', () => {
     load()
     const answered = next()
+    plugin.keep_helo(answered, {})
     plugin.keep_headers(answered, {})
-    assert.deepEqual(answered.answers, [[]])
+    assert.deepEqual(answered.answers, [[], []])
+    assert.match(logged.at(-2), /^error: HELO not kept/)
     assert.match(logged.at(-1), /^error: headers not kept/)
   })
 
@@ -263,8 +347,52 @@ describe('the plugin', () => {
     plugin.load_accounting_ini()
     assert.equal(plugin.settings.redis.port, 1)
     ini('[server]\nport=2\n', 'redis.ini')
-    await until(() => heard > 0 && plugin.settings.redis.port === 2, 20_000)
+    await until(() => heard > 0 && plugin.settings.redis.port === 2)
   })
+
+  test('knows the headers that workers wanted when it starts again while Redis is away, and does not wait', async () => {
+    const valkey = await Valkey.start()
+    try {
+      ini(`headers=x-own\n[redis]\nport=${valkey.port}`)
+      await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-', 'x-job'))
+      load()
+      plugin.start_accounting(next())
+      await until(() => plugin.accounting.wanted.includes('x-job'))
+      await until(() => existsSync(path.join(home.dir, 'accounting_spool', 'wanted_headers.json')))
+      await plugin.shutdown()
+    } finally {
+      await valkey.stop()
+    }
+    load()
+    plugin.start_accounting(next())
+    assert.deepEqual(plugin.accounting.wanted.toSorted(), ['x-job', 'x-own'])
+    const connection = fixtures.connection.createConnection()
+    connection.init_transaction()
+    connection.transaction.header.parse(['X-Job: a\n'])
+    const queued = next()
+    plugin.keep_headers(queued, connection)
+    assert.deepEqual(queued.answers, [[]])
+    assert.deepEqual(connection.transaction.notes[NOTES].custom, { 'x-job': 'a' })
+  })
+
+  for (const content of [
+    '{',
+    '[]',
+    'null',
+    '{"haraka:accounting":"x-job"}',
+    '{"haraka:accounting":["a b",5,{}]}',
+  ]) {
+    test(`makes do without what it remembers of headers where that is ${content}`, () => {
+      mkdirSync(path.join(home.dir, 'accounting_spool'))
+      writeFileSync(path.join(home.dir, 'accounting_spool', 'wanted_headers.json'), content)
+      load()
+      plugin.start_accounting(next())
+      assert.deepEqual(
+        plugin.accounting.wanted.filter((name) => name !== '5'),
+        [],
+      )
+    })
+  }
 
   test('names what is wrong in the ini and goes on with the default', () => {
     ini('max_hold_ms=soon\nheader=x\n[redis]\nport=1\n[spool]\ndir=x')

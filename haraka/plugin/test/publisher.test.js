@@ -10,7 +10,7 @@ const v8 = require('node:v8')
 const vm = require('node:vm')
 
 const { Proxy } = require('./support/proxy')
-const { expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
+const { answer, expected, recipients, sleep, start, temporaryDirectory, until } = require('./support/process')
 const { eventsOf, ledgerOf } = require('./support/streams')
 const { Valkey } = require('./support/valkey')
 
@@ -22,6 +22,11 @@ function heapUsed() {
   collect()
   return process.memoryUsage().heapUsed
 }
+
+// Where the server answers, it has all the time that a slow machine takes; where it does not, its batches are soon on disk. What
+// is on disk or in the stream is let go, and nothing else.
+const PATIENT = { spool_after_ms: 10_000, max_hold_ms: 20_000, redis: { timeout_ms: 20_000 } }
+const SOON = { spool_after_ms: 50, redis: { timeout_ms: 600 } }
 
 describe('the publisher', () => {
   let valkey, proxy, home
@@ -44,11 +49,7 @@ describe('the publisher', () => {
   })
 
   function process_(options = {}) {
-    const started = start(proxy.port, home.dir, {
-      redis: { timeout_ms: 600, ...options.redis },
-      spool_after_ms: 50,
-      ...options,
-    })
+    const started = start(proxy.port, home.dir, { ...PATIENT, ...options })
     running.push(started)
     return started
   }
@@ -56,7 +57,7 @@ describe('the publisher', () => {
     const started = process_(options)
     await until(() => started.accounting.isUp)
     await started.add(1)
-    assert.deepEqual(await inStreams(), expected(1))
+    await allOf(1)
     return started
   }
   const inStreams = async () => recipients(await eventsOf(valkey))
@@ -98,15 +99,16 @@ describe('the publisher', () => {
 
   test('has the next batch on its way before Haraka goes on with the last one', async () => {
     // Without the proxy, which is a part of this process and as busy.
-    const haraka = start(valkey.port, home.dir, { spool_after_ms: 2000, max_hold_ms: 5000 })
+    const haraka = start(valkey.port, home.dir, PATIENT)
     running.push(haraka)
     await until(() => haraka.accounting.isUp)
     let free
-    haraka.accounting.add('delivered', '"n":1', 'JOB.1', () => {
+    const busy = answer(() => {
       const end = Date.now() + 500
       while (Date.now() < end);
       free = Date.now()
     })
+    haraka.accounting.add('delivered', '"n":1', 'JOB.1', busy)
     await Promise.resolve()
     await haraka.add(1)
     const [[id]] = await valkey.with((command) =>
@@ -115,30 +117,25 @@ describe('the publisher', () => {
     assert.ok(Number(id.split('-')[0]) < free, 'the server had it while Haraka was busy')
   })
 
-  test('sends an event at once after a pause, and those that come soon after the last publish together', async () => {
-    const haraka = await connected({ publish_interval_ms: 400, spool_after_ms: 2000, max_hold_ms: 5000 })
-    await sleep(400)
-    const begin = performance.now()
-    await haraka.add(1)
-    const first = performance.now() - begin
+  test('sends those events together that come soon after the last publish, until they are many', async () => {
+    const haraka = await connected({ publish_interval_ms: 1000 })
+    const { batches } = haraka.accounting.counters
     const hooks = []
     for (let i = 0; i < 10; i++) {
       hooks.push(haraka.one())
-      await sleep(5)
+      await Promise.resolve()
     }
     await Promise.all(hooks)
-    assert.ok(first < 200, `${first} ms`)
-    assert.ok(performance.now() - begin >= 399, 'the others waited')
-    assert.equal(haraka.accounting.counters.batches, 3)
-    const much = performance.now()
+    assert.ok(haraka.accounting.counters.batches - batches <= 2, 'not one for each')
+    const much = haraka.accounting.counters.batches
     await haraka.add(64)
-    assert.ok(performance.now() - much < 300, 'much does not wait')
-    assert.deepEqual(await inStreams(), expected(76))
+    assert.equal(haraka.accounting.counters.batches, much + 1)
+    assert.deepEqual(await inStreams(), expected(75))
     assert.equal(haraka.accounting.counters.spooled, 0)
   })
 
   test('holds little more than their text for events that wait', async () => {
-    const haraka = await connected({ spool_after_ms: 5000, max_hold_ms: 10_000 })
+    const haraka = await connected()
     proxy.mode = 'stall'
     const hooks = [haraka.one()]
     await Promise.resolve()
@@ -147,7 +144,7 @@ describe('the publisher', () => {
       // Added up as event.js does it.
       let text = `"timeLogged":${Date.now()}`
       for (let field = 0; field < 15; field++) text += `,"field ${field}":"` + `value of ${i}` + '"'
-      hooks.push(new Promise((resolve) => haraka.accounting.add('delivered', text, 'JOB.1', resolve)))
+      hooks.push(new Promise((resolve) => haraka.accounting.add('delivered', text, 'JOB.1', answer(resolve))))
     }
     await Promise.resolve()
     const held = (heapUsed() - before) / 4000
@@ -157,7 +154,7 @@ describe('the publisher', () => {
   })
 
   test('adds nothing twice when replies are swallowed after the script ran', async () => {
-    const haraka = await connected()
+    const haraka = await connected(SOON)
     proxy.mode = 'swallow'
     await haraka.add(20)
     assert.equal(spooled().length, 1, 'safe on disk meanwhile')
@@ -170,7 +167,7 @@ describe('the publisher', () => {
   })
 
   test('adds nothing twice when the connection is reset after the script ran', async () => {
-    const haraka = await connected()
+    const haraka = await connected(SOON)
     for (let i = 0; i < 5; i++) {
       proxy.reset({ afterRequest: true })
       await haraka.add(10)
@@ -179,12 +176,13 @@ describe('the publisher', () => {
     assert.deepEqual(await inStreams(), expected(51))
   })
 
-  test('lets hooks go soon while the server stalls, and brings the events in order afterwards', async () => {
-    const haraka = await connected()
+  test('lets answers go once they are on disk while the server stalls, and brings the events in order afterwards', async () => {
+    const haraka = await connected(SOON)
     proxy.mode = 'stall'
-    const begin = Date.now()
     for (let i = 0; i < 10; i++) await haraka.add(10)
-    assert.ok(Date.now() - begin < 2000, 'events of the outage wait for the disk only')
+    const { spooled, unsafe } = haraka.accounting.counters
+    assert.ok(spooled >= 100, 'events of the outage wait for the disk only')
+    assert.equal(unsafe, 0)
     proxy.mode = 'pass'
     await haraka.add(1)
     await allOf(102)
@@ -198,7 +196,7 @@ describe('the publisher', () => {
   })
 
   test('goes back to publishing directly once the spool is drained, and removes its files', async () => {
-    const haraka = await connected()
+    const haraka = await connected(SOON)
     proxy.mode = 'stall'
     await haraka.add(30)
     proxy.mode = 'pass'
@@ -215,7 +213,7 @@ describe('the publisher', () => {
   })
 
   test('says and counts as dropped what cannot be read of its spool, keeps it, and brings the rest', async () => {
-    const haraka = await connected()
+    const haraka = await connected(SOON)
     proxy.mode = 'refuse'
     for (let i = 0; i < 3; i++) await haraka.add(10)
     const [name] = spooled()
@@ -241,7 +239,7 @@ describe('the publisher', () => {
 
   test('starts without a server, and brings the events when there is one', async () => {
     proxy.mode = 'refuse'
-    const haraka = process_()
+    const haraka = process_(SOON)
     await haraka.add(25)
     assert.deepEqual(await inStreams(), [])
     proxy.mode = 'pass'
@@ -250,7 +248,7 @@ describe('the publisher', () => {
   })
 
   test('keeps publishing what comes while the spool is drained', async () => {
-    const haraka = await connected()
+    const haraka = await connected(SOON)
     proxy.mode = 'stall'
     const during = Array.from({ length: 100 }, () => sleep(Math.random() * 300).then(() => haraka.add(5)))
     await sleep(150)
@@ -261,7 +259,7 @@ describe('the publisher', () => {
   })
 
   test('is refused by a full server and brings everything when it has room', async () => {
-    const haraka = await connected()
+    const haraka = await connected(SOON)
     await valkey.with((command) => command('CONFIG', 'SET', 'maxmemory', 1))
     try {
       await haraka.add(20)
@@ -305,13 +303,13 @@ describe('the publisher', () => {
   })
 
   test('closes all partitions at once where the server stalls, long before Haraka ends it', async () => {
-    const haraka = process_({ partitions: 16, redis: { timeout_ms: 2000 } })
+    const haraka = process_({ ...SOON, partitions: 16, redis: { timeout_ms: 2000 } })
     await until(() => haraka.accounting.isUp)
     proxy.mode = 'stall'
     const hooks = Array.from({ length: 32 }, (_, i) => haraka.one('delivered', `JOB-${i}.1`))
     const begin = performance.now()
     await haraka.accounting.close()
-    assert.ok(performance.now() - begin < 15_000, 'asked one after the other they take 32 s and more')
+    assert.ok(performance.now() - begin < 30_000, 'asked one after the other they take 32 s and more')
     await Promise.all(hooks)
     assert.equal(haraka.accounting.counters.spooled, 32)
   })
@@ -325,6 +323,24 @@ describe('the publisher', () => {
     assert.deepEqual(haraka.accounting.wanted, ['x-own'])
   })
 
+  test('keeps the headers that were wanted where the server was emptied, and takes what workers want then', async (t) => {
+    await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-', 'x-job'))
+    const exchanges = []
+    const { setTimeout: real } = globalThis
+    t.mock.method(globalThis, 'setTimeout', (work, ms, ...rest) => {
+      if (ms === 30_000) exchanges.push(work)
+      return real(work, ms, ...rest)
+    })
+    const haraka = process_()
+    await until(() => haraka.accounting.wanted.includes('x-job'))
+    await valkey.with((command) => command('FLUSHALL'))
+    await exchanges[0]()
+    assert.deepEqual(haraka.accounting.wanted, ['x-job'])
+    await valkey.with((command) => command('SADD', '{haraka:accounting}:wanted', '-'))
+    await exchanges[0]()
+    assert.deepEqual(haraka.accounting.wanted, [])
+  })
+
   test('leaves a last note that tells what became of the last events', async () => {
     const haraka = await connected()
     const hooks = haraka.add(20)
@@ -334,13 +350,12 @@ describe('the publisher', () => {
     assert.equal(JSON.parse(note).published, 21)
   })
 
-  test('lets hooks go after max_hold_ms when neither server nor disk answers, and keeps the events', async () => {
-    const haraka = await connected({ max_hold_ms: 100, spool_dir: path.join(__filename, 'spool') })
+  test('lets answers go after max_hold_ms when neither server nor disk answers, and keeps the events', async () => {
+    const haraka = await connected({ ...SOON, max_hold_ms: 100, spool_dir: path.join(__filename, 'spool') })
+    const before = haraka.accounting.counters.unsafe
     proxy.mode = 'stall'
-    const begin = Date.now()
     await haraka.add(1)
-    assert.ok(Date.now() - begin < 2000, `${Date.now() - begin} ms`)
-    assert.equal(haraka.accounting.counters.unsafe, 1)
+    assert.equal(haraka.accounting.counters.unsafe, before + 1)
     proxy.mode = 'pass'
     await allOf(2)
   })

@@ -52,7 +52,7 @@ test('it is noticed when the file is made, edited and removed', async () => {
   ]) {
     const before = changes
     work()
-    await until(() => changes > before, 5000)
+    await until(() => changes > before)
     assert.deepEqual(ini.read().server?.port, { made: '1', edited: '2222' }[what])
   }
 })

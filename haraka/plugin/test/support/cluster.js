@@ -41,10 +41,8 @@ class Cluster {
       const to = Math.floor((SLOTS * (i + 1)) / this.nodes.length) - 1
       await node.with((command) => command('CLUSTER', 'ADDSLOTSRANGE', from, to))
     }
-    for (const node of this.nodes)
-      await until(async () => (await info(node)).includes('cluster_state:ok'), 20_000)
-    for (const node of this.nodes)
-      await until(async () => (await slots(node)).length === this.nodes.length, 20_000)
+    for (const node of this.nodes) await until(async () => (await info(node)).includes('cluster_state:ok'))
+    for (const node of this.nodes) await until(async () => (await slots(node)).length === this.nodes.length)
   }
 
   /** {slot, owner} of a key. */
@@ -88,9 +86,9 @@ async function withSentinel() {
     ].join('\n'),
   )
   const sentinel = await Valkey.start({ port, dir, command: [conf, '--sentinel'] })
-  await until(() => replica.with(async (command) => (await command('ROLE'))[3] === 'connected'), 10_000)
+  await until(() => replica.with(async (command) => (await command('ROLE'))[3] === 'connected'))
   const known = async (command) => (await command('SENTINEL', 'REPLICAS', 'mymaster')).length === 1
-  await until(() => sentinel.with(known), 30_000)
+  await until(() => sentinel.with(known))
   return { master, replica, sentinel }
 }
 

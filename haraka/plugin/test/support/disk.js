@@ -12,7 +12,7 @@ const { Publisher } = require('../../lib/publisher')
 const { Ring } = require('../../lib/ring')
 const { Spool } = require('../../lib/spool')
 const { SpoolHome } = require('../../lib/spool_home')
-const { log, settings, sleep } = require('./process')
+const { answer, log, settings, sleep } = require('./process')
 
 class Disk extends Spool {
   error // with this every write fails
@@ -39,7 +39,7 @@ class Disk extends Spool {
   }
 }
 
-/** {publisher, disk, counters, lines, add, close}; `add(n)` resolves when the hooks of n events were let go. */
+/** {publisher, disk, counters, lines, add, close}; `add(n)` resolves when the answers to n events were let go. */
 function start(port, dir, { redis, ...main } = {}) {
   const found = settings({ ...main, redis: { port, ...redis } })
   const logged = log()
@@ -58,7 +58,7 @@ function start(port, dir, { redis, ...main } = {}) {
   const counters = new Counters()
   const publisher = new Publisher({ producer, settings: found, courier, spool: disk, counters, log: logged })
   let count = 0
-  const one = (done) => publisher.add('delivered', `"rcpts":[{"rcpt":"r${count++}@a.test"}]`, done)
+  const one = (done) => publisher.add('delivered', `"rcpts":[{"rcpt":"r${count++}@a.test"}]`, answer(done))
   const add = (n) => Promise.all(Array.from({ length: n }, () => new Promise(one)))
   const close = async () => {
     disk.go()
