@@ -110,6 +110,23 @@ def test_without_a_url_a_bundled_server_is_started_named_and_stopped(tmp_path: P
     server.stop()
 
 
+@pytest.mark.parametrize("name", ["with space", 'quo"te', "back\\slash", "#hash", "ümlaut"])
+def test_the_bundled_server_runs_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None:
+    server = BundledServer(ServerSettings(directory=tmp_path / name, port=free_port()))
+    server.start()
+    client = redis.Redis.from_url(server.url)
+    assert client.config_get("dir")["dir"] == str(tmp_path / name)
+    client.close()
+    server.stop()
+
+
+def test_a_bundled_server_that_cannot_use_its_directory_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    server = BundledServer(ServerSettings(directory=tmp_path / "file" / "below", port=free_port()))
+    with pytest.raises(ServerNotStarted, match=r"file.*: Not a directory"):
+        server.start()
+
+
 def test_trap_27_a_second_worker_attaches_to_the_running_server_of_the_directory(tmp_path: Path) -> None:
     directory = tmp_path / "valkey"
     first = BundledServer(ServerSettings(directory=directory, port=free_port()))
