@@ -48,7 +48,7 @@ class Request(NamedTuple):
 @types_option
 @click.option(
     "--recipient-domain", "domains", multiple=True, metavar="DOMAIN,…", callback=words,
-    help="Only rows of recipients in exactly this domain, in any case of letters.",
+    help="Only rows of recipients in exactly this domain, in any spelling of it.",
 )  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the files here.")
 @click.option("--export", "export_to", metavar="FILE", help="Write the entries as NDJSON; - is standard output.")
