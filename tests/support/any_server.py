@@ -1,6 +1,8 @@
 """Real servers with any options: sockets, TLS, users, settings; and those of other versions that are found here."""
 
 import os
+import re
+import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -34,16 +36,22 @@ class AnyServer:
         """Return its URL."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return the version of the program."""
+        told = subprocess.run([str(self._command[0]), "--version"], capture_output=True, text=True, check=True).stdout
+        return tuple(int(part) for part in re.findall(r"v=(\d+)\.(\d+)", told)[0])
+
     def client(self, url: str | None = None) -> Any:
         """Return a client of redis-py."""
         return redis.Redis.from_url(url or self.url, protocol=2, socket_timeout=30)
 
     def start(self, *, ready: bool = True) -> None:
-        """Start it, and wait until it answers with more than that it is loading."""
+        """Start it, and wait until it has its data; else until it accepts connections."""
         seen = len(self._log())
         self._process = subprocess.Popen([str(word) for word in self._command], stdout=subprocess.DEVNULL)
-        words = "Ready to accept connections" if ready else "Server initialized"
-        wait_until(lambda: words in self._log()[seen:] or not self.is_alive(), words)
+        words = "Ready to accept connections"
+        wait_until(lambda: (words in self._log()[seen:] if ready else self._accepts()) or not self.is_alive(), words)
         assert self.is_alive(), self._log()
 
     def is_alive(self) -> bool:
@@ -56,6 +64,13 @@ class AnyServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def _accepts(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5):
+                return True
+        except OSError:
+            return False
 
     def _log(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""

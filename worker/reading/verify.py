@@ -4,7 +4,10 @@ Reads only, and needs neither server nor configuration. Safe while workers and t
 moved, compressed or removed between two looks is looked at again.
 """
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +34,7 @@ class State(StrEnum):
     NOT_SEALED = "not sealed"
     ELSEWHERE = "in object storage only"
     GONE = "gone"  # moved or removed while it was looked at
+    UNREADABLE = "cannot be read"
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -48,7 +52,22 @@ Tell = Callable[[int], object]
 
 
 def verify(target: Target, tell: Tell) -> Finding:
-    """Compare a file with its manifest. Raises nothing but what nobody can expect."""
+    """Compare a file with its manifest. What keeps it from being looked at is its finding, not an error."""
+    try:
+        return _found(target, tell)
+    except OSError as error:
+        where = Path(os.fsdecode(error.filename)) if error.filename is not None else target.path
+        return _unreadable(where, error.strerror or str(error))
+
+
+def _unreadable(path: Path, why: str) -> Finding:
+    return Finding(path=str(path), state=State.UNREADABLE, differences=[why])
+
+
+def _found(target: Target, tell: Tell) -> Finding:
+    """Compare; raises OSError for what cannot be read."""
+    if target.trouble is not None:
+        return _unreadable(target.path, target.trouble)
     if not target.is_sealed:
         return Finding(path=str(target.given or target.path), state=State.NOT_SEALED)
     for _ in range(3):  # it may be moved on meanwhile
@@ -64,6 +83,7 @@ def verify(target: Target, tell: Tell) -> Finding:
 def _verify(target: Target, tell: Tell) -> Finding:
     """Compare; raises FileNotFoundError where manifest or content is not there."""
     beside = manifest_path(target.path)
+    _require_file(beside)
     try:
         manifest = decode(beside.read_bytes(), beside)
     except BadManifest as error:
@@ -76,6 +96,12 @@ def _verify(target: Target, tell: Tell) -> Finding:
     return Finding(path=str(content), state=state, rows=manifest.rows, bytes=manifest.bytes, differences=differences)
 
 
+def _require_file(path: Path) -> None:
+    """Raise OSError for what is no file: a pipe would be waited for."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "no file", str(path))
+
+
 def _content_path(path: Path, manifest: Manifest) -> Path:
     return path.with_name(manifest.compressed.name) if manifest.compressed else path
 
@@ -86,6 +112,7 @@ def _differences(path: Path, manifest: Manifest, tell: Tell) -> Iterator[str]:
     if is_compressed and (manifest.compressed is None or manifest.compressed.name != path.name):
         yield "manifest: it names no such compressed file"
         return
+    _require_file(path)
     with path.open("rb", buffering=0) as file:
         raw = _Digested(file, tell)
         try:
