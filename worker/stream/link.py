@@ -33,7 +33,7 @@ class RedisConnection(Protocol):
 _BROKEN = (redis.RedisError, OSError, ssl.SSLError)
 
 _WRONG_TYPE = "WRONGTYPE Operation"  # a server's own words; those of our scripts name the key
-_NO_RIGHTS = "ACL failure in script"
+_NO_RIGHTS = ("ACL failure in script", "The user executing the script can't")  # in a script, since 7.2 and before
 
 
 class Refused(StreamUnavailable):
@@ -66,6 +66,8 @@ def connector(settings: StreamSettings, url: str) -> Connector:
     def connect() -> RedisConnection:
         # Made by hand, not taken from the pool: the pool would look at the connection, and reconnect it, behind us.
         connection: RedisConnection = pool.make_connection()
+        for name in ("driver_info", "lib_name", "lib_version"):  # of redis-py 8, and before: what it tells of itself
+            setattr(connection, name, None)  # needs a right that no user has, and two round trips
         return connection
 
     return connect
@@ -138,7 +140,8 @@ class Link:
             return text
         if _WRONG_TYPE in text and (misfits := self._misfits(refusal.keys_of(request))):
             return "; ".join(misfits)
-        lacks_rights = isinstance(error, redis.exceptions.NoPermissionError) or _NO_RIGHTS in text
+        in_script = any(words in text for words in _NO_RIGHTS)
+        lacks_rights = in_script or isinstance(error, redis.exceptions.NoPermissionError)
         return refusal.told(request, text, lacks_rights=lacks_rights)
 
     def _misfits(self, keys: Sequence[str]) -> list[str]:
