@@ -388,7 +388,7 @@ LINES = st.lists(
 
 @given(LINES.map("\n".join))
 @example("[archive_to]\nmax_size=x\nmax_size=y")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_text_gives_settings_or_problems_on_its_lines(check_text: Check, text: str) -> None:
     report = check_text("[main]\npath=files\n[redis]\nurl=redis://h\n" + text)
     assert (report.settings is None) == bool(report.problems)
