@@ -73,10 +73,18 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
         worker.run()
 
 
+def _names(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is no text: no consumer of ours can be called so."""
+    for value in values:
+        if not value.isprintable():
+            raise click.BadParameter(f"{value!r}: expected the name of a consumer")
+    return values
+
+
 @cli.command(name="retire")
 @_config
 @_redis
-@click.argument("consumers", nargs=-1, required=True)
+@click.argument("consumers", nargs=-1, required=True, callback=_names)
 def retire_command(config_file: Path | None, redis_url: str | None, consumers: tuple[str, ...]) -> None:
     """Remove consumers that will not come back; one with pending entries or unsealed files stays."""
     server = server_of(_load(config_file, redis_url, None).settings)
@@ -145,6 +153,7 @@ def run() -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except click.ClickException as error:
+        error.message = "\n".join(map(escaped, error.message.splitlines()))
         error.show()
         return error.exit_code
     except click.Abort:

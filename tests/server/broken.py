@@ -111,6 +111,6 @@ def troubles(command: str, done: Done) -> Iterator[str]:
         yield f"{command}: a traceback: {done.err}"
     if "\x1b" in done.out + done.err:
         yield f"{command}: raw escapes: {done.out + done.err!r}"
-    silent = "--check" in command or (command.startswith("find") and done.code == 1)  # nothing found
+    silent = "--check" in command or (command.startswith(("find", "retire")) and done.code == 1)  # nothing found
     if done.code and not done.err and not silent and not (done.out and done.code in {1, 74}):
         yield f"{command}: ended with {done.code} without a word"

@@ -115,6 +115,8 @@ def _write(request: Request, into: Path, domains: Sequence[str], *, as_json: boo
 
 
 def _export(request: Request, to: str, *, as_json: bool) -> None:
+    if not Path(to).name:
+        raise click.UsageError("--export: expected the name of a file")
     with _opened(request) as source:
         export = Export(source)
         with progress("exporting", "entries", source.total) as tell:
