@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -153,9 +154,9 @@ def run() -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.OK
     except click.ClickException as error:
-        error.message = "\n".join(map(escaped, error.message.splitlines()))
-        error.show()
-        return error.exit_code
+        shown = StringIO()
+        error.show(file=shown)
+        return _fail(error.exit_code, shown.getvalue(), prefix="")
     except click.Abort:
         return _fail(ExitCode.FAILED, "aborted")
     except KeyboardInterrupt:
@@ -191,10 +192,11 @@ def _invoke() -> None:
         cli.invoke(context)
 
 
-def _fail(code: int, message: str) -> int:
+def _fail(code: int, message: str, prefix: str = f"{_PROGRAM}: ") -> int:
+    """Say something on standard error; returns the exit code."""
     with suppress(OSError):  # nobody reads it: the code still tells
         for line in message.splitlines() or [message]:
-            click.echo(escaped(f"haraka-accounting: {line}"), err=True)
+            click.echo(escaped(f"{prefix}{line}"), err=True)
     return code
 
 

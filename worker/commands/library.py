@@ -44,14 +44,16 @@ class Library:
         bad: list[BadManifest] = []
         unreadable: list[OSError] = []
         found = list_files(self.places, self._open_files(), bad, unreadable)
-        self.leave_out([*bad, *unreadable])
+        self.leave_out(*bad, *unreadable)
+        if self.records is None and not found:  # a volume that is not mounted looks like that
+            self.leave_out(f"{self.settings.directory.path}: no worker has used this directory")
         return found
 
     def _open_files(self) -> list[Record]:
         try:
             return self.read_records()
         except StreamUnavailable as error:
-            self.leave_out([], f"open files are left out: only the server knows how far they count ({error})")
+            self.leave_out(f"open files are left out: only the server knows how far they count ({error})")
             return []
 
     def read_records(self) -> list[Record]:
@@ -61,13 +63,13 @@ class Library:
         found = self.records.read()
         news = [why for why in self.records.unreadable if why not in self._told]
         self._told.update(news)
-        self.leave_out([], *(f"left out: {why}" for why in news))
+        self.leave_out(*(f"left out: {why}" for why in news))
         return found
 
-    def leave_out(self, errors: Iterable[BadManifest | OSError], *messages: str) -> None:
+    def leave_out(self, *what: BadManifest | OSError | str) -> None:
         """Tell what is left out, and remember that something is."""
-        for message in (*(f"left out: {_told(error)}" for error in errors), *messages):
-            warn(message)
+        for each in what:
+            warn(each if isinstance(each, str) else f"left out: {_told(each)}")
             self.is_whole = False
 
 

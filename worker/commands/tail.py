@@ -42,7 +42,7 @@ def tail_command(library: Library, *, count: int, follow: bool, conditions: Sequ
     follower = Follower(library.places, library.read_records)
     try:
         files = follower.begin()
-        library.leave_out(follower.bad)
+        library.leave_out(*follower.bad)
         _show_last(search, files, count, as_json=as_json)
         _follow(library, search, follower, as_json=as_json)
     except KeyboardInterrupt:
@@ -70,6 +70,6 @@ def _follow(library: Library, search: Search, follower: Follower, *, as_json: bo
             is_away = True
             continue
         is_away = False
-        library.leave_out(follower.bad)
+        library.leave_out(*follower.bad)
         write_rows(search.rows(grown), as_json=as_json)
         warn_of_troubles(search)
