@@ -4,10 +4,8 @@ Reads only, and needs neither server nor configuration. Safe while workers and t
 moved, compressed or removed between two looks is looked at again.
 """
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +15,7 @@ from msgspec import Struct
 
 from worker.inventory import decompressed
 from worker.manifest import BadManifest, Manifest, decode, manifest_path
-from worker.reading.content import UNREADABLE
+from worker.reading.content import UNREADABLE, require_file
 from worker.reading.parse import header_line
 from worker.reading.targets import Target
 from worker.settings import Format
@@ -83,7 +81,7 @@ def _found(target: Target, tell: Tell) -> Finding:
 def _verify(target: Target, tell: Tell) -> Finding:
     """Compare; raises FileNotFoundError where manifest or content is not there."""
     beside = manifest_path(target.path)
-    _require_file(beside)
+    require_file(beside)
     try:
         manifest = decode(beside.read_bytes(), beside)
     except BadManifest as error:
@@ -96,12 +94,6 @@ def _verify(target: Target, tell: Tell) -> Finding:
     return Finding(path=str(content), state=state, rows=manifest.rows, bytes=manifest.bytes, differences=differences)
 
 
-def _require_file(path: Path) -> None:
-    """Raise OSError for what is no file: a pipe would be waited for."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no file", str(path))
-
-
 def _content_path(path: Path, manifest: Manifest) -> Path:
     return path.with_name(manifest.compressed.name) if manifest.compressed else path
 
@@ -112,7 +104,7 @@ def _differences(path: Path, manifest: Manifest, tell: Tell) -> Iterator[str]:
     if is_compressed and (manifest.compressed is None or manifest.compressed.name != path.name):
         yield "manifest: it names no such compressed file"
         return
-    _require_file(path)
+    require_file(path)
     with path.open("rb", buffering=0) as file:
         raw = _Digested(file, tell)
         try:
