@@ -290,6 +290,10 @@ def test_pending_entries_that_were_deleted_are_counted_told_and_noted_with_their
     if is_full:
         lab.client.config_set("maxmemory", 1)
     deed(lab)
+    if deed in {recover, look_around} and lab.client.info("server")["redis_version"].startswith("6."):
+        lab.work()  # its XCLAIM leaves deleted entries where they are: who reads them again counts them, one by one
+        assert lab.lost() == 3
+        return
     assert lab.lost() == 3
     chores = Chores(lab.connect, lab.settings.stream, lab.worker._directory)
     for _ in range(2):
