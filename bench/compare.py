@@ -1,8 +1,8 @@
 """Whether a change cost CPU: `python -m bench.compare REVISION`.
 
 Drains the same stream by turns with the worker of this tree and with that of a git revision, A B B A …, each in a
-process of its own, and prints the ratio of CPU per event pair by pair, with its median and spread. The server runs
-with appendonly off, so that it is the worker that is measured; fsync and the whole protocol are on.
+process of its own, seals the files, and prints the ratio of CPU per event pair by pair, with its median and spread. The
+server runs with appendonly off, so that it is the worker that is measured; fsync and the whole protocol are on.
 """
 
 import argparse

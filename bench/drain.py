@@ -8,6 +8,7 @@ the reader and of the server, and the reader's peak memory.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,22 +24,24 @@ from bench.valkey import Valkey
 from schemas.events import TYPES
 from worker.stream.keys import GROUP, Keys
 
+_ROOT = Path(__file__).resolve().parent.parent
+
 PARTITION = "bench"
 KEYS = Keys.of(PARTITION)
 APPENDONLY = ("no", "everysec", "always")
 
 
 def event(number: int) -> bytes:
-    """Return the array of one delivered event, about 550 bytes, as the plugin publishes it."""
+    """Return the array of one delivered event, about 550 bytes, as the plugin publishes it, key by key."""
     logged = 1_795_373_309_671 + number // 100
     document = {
-        "eventId": f"mx1.news.example-5f3a9c0d-{number // 100}:{number % 100}",
-        "type": "d", "v": 1, "timeLogged": logged, "timeQueued": logged - 140, "node": "mx1.news.example",
+        "type": "d", "v": 1, "eventId": f"mx1.news.example-5f3a9c0d-{number // 100}:{number % 100}",
+        "timeLogged": logged, "timeQueued": logged - 140, "node": "mx1.news.example",
         "jobId": f"9477D19A-46D2-4C56-8C5A-B3218A0A{number:08X}.1.1", "orig": f"bounce-{number:08d}@news.example",
         "queue": "destination.example", "srcMta": "app1.news.example", "srcIp": "192.0.2.10", "vmta": "pool-a",
-        "destIp": "198.51.100.7", "dsnMta": "mx.destination.example", "dlvType": "smtp", "dlvDestinationPort": 25,
-        "attempts": 1, "dlvTls": True, "dlvAuth": False, "dsnMsg": f"Ok: queued as {number:010X}",
-        "rcpts": [{"rcpt": f"recipient.{number:08d}@destination.example"}],
+        "attempts": 1, "rcpts": [{"rcpt": f"recipient.{number:08d}@destination.example"}], "destIp": "198.51.100.7",
+        "dsnMta": "mx.destination.example", "dlvType": "smtp", "dlvDestinationPort": 25,
+        "dsnMsg": f"Ok: queued as {number:010X}", "dlvTls": True, "dlvAuth": False,
     }  # fmt: skip
     return json.dumps([document], separators=(",", ":")).encode()
 
@@ -56,7 +59,9 @@ def fill(client: Any, entries: int) -> None:
 
 def reset(client: Any) -> None:
     """Put the group back to the beginning, as if nothing had ever been read."""
-    client.delete(KEYS.owners, KEYS.records, KEYS.ledger, KEYS.epoch, KEYS.dead, KEYS.lease("bench-1"))
+    for key in client.keys(f"{{{PARTITION}}}:*"):
+        if key.decode() not in KEYS.streams.values():
+            client.delete(key)
     for event_type in TYPES:
         key = KEYS.streams[event_type]
         if client.exists(key):
@@ -84,11 +89,13 @@ def server_cpu(client: Any) -> float:
 def drain(
     client: Any, reader: str, url: str, entries: int, directory: Path, *, tree: Path | None = None
 ) -> dict[str, float]:
-    """Run one reader over the whole stream, from this tree or another one; returns its figures."""
+    """Run one reader over the whole stream, with the worker of this tree or another one; returns its figures."""
     reset(client)
     before = server_cpu(client)
-    command = [sys.executable, "-m", f"bench.{reader}", url, PARTITION, str(entries), str(directory)]
-    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, cwd=tree)
+    driver = Path(__file__).with_name(f"{reader}.py")  # always ours: both trees do the same
+    command = [sys.executable, "-P", str(driver), url, PARTITION, str(entries), str(directory)]
+    environment = {**os.environ, "PYTHONPATH": str(tree or _ROOT)}
+    result = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=environment)
     figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     figures["server_us"] = (server_cpu(client) - before) / entries * 1e6
     return figures

@@ -10,7 +10,7 @@ from worker.assembly import build_worker, tune_collector
 
 
 def main() -> None:
-    """Drain as many events as the stream holds, and report."""
+    """Drain as many events as the stream holds, seal the files, and report."""
     url, partition, events, directory = sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4])
     logging.basicConfig(level=logging.WARNING)
     directory.mkdir(parents=True)
@@ -23,6 +23,8 @@ def main() -> None:
     figures = Figures()
     while worker.totals.events < events:
         worker.step()
+    worker.stop()
+    worker.run()
     figures.report(events)
 
 

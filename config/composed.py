@@ -28,9 +28,7 @@ def settings(answers: Answers, password: str | None) -> Settings:
     return Settings(
         rows=_rows(answers),
         names=NameSettings(
-            template=answers[keys.FILENAME],
-            extension=answers[keys.EXTENSION] or _EXTENSIONS[answers[keys.FORMAT]],
-            timezone=answers[keys.TIMEZONE],
+            template=answers[keys.FILENAME], extension=extension_of(answers), timezone=answers[keys.TIMEZONE]
         ),
         rotation=RotationSettings(
             archiving=answers[keys.ARCHIVING],
@@ -56,6 +54,11 @@ def settings(answers: Answers, password: str | None) -> Settings:
         server=ServerSettings(directory=answers[keys.SERVER_DIRECTORY], port=answers[keys.SERVER_PORT]),
         worker=WorkerSettings(name=answers[keys.NAME] or default_consumer()),
     )
+
+
+def extension_of(answers: Answers) -> str:
+    """Return the extension: the configured one, else that of the format."""
+    return answers[keys.EXTENSION] or _EXTENSIONS[answers[keys.FORMAT]]
 
 
 def separator_of(answers: Answers) -> str:

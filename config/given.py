@@ -63,14 +63,21 @@ class GivenIni:
 
 def _unknown_section(name: str) -> str:
     expected = ", ".join(f"[{section}]" for section in keys.SECTIONS if section != ini.MAIN)
-    if name in keys.OLD_NAMES:
-        return f"unknown section: it is called [{keys.OLD_NAMES[name]}]"
+    known = keys.OLD_NAMES.get(name, name)
+    if (ini.MAIN, known) in keys.KEYS:
+        return f"unknown section: expected {known} = … above the first section"
+    if known != name:
+        return f"unknown section: it is called [{known}]"
     return f"unknown section{nearest(name, keys.SECTIONS)}: expected {expected}"
 
 
 def _unknown_key(section: str, name: str) -> str:
-    if name in keys.OLD_NAMES:
-        return f"unknown key: it is called {keys.OLD_NAMES[name]}"
+    known = keys.OLD_NAMES.get(name, name)
+    if known in keys.SECTIONS and known != ini.MAIN:
+        below = ", ".join(f"{key} = …" for other, key in keys.KEYS if other == known)
+        return f"no key: expected the section [{known}], and below it {below}"
+    if known != name:
+        return f"unknown key: it is called {known}, and belongs above the first section"
     elsewhere = [_place(other) for other, known in keys.KEYS if known == name]
     if elsewhere:
         return f"unknown key here: {name} belongs {' or '.join(elsewhere)}"

@@ -12,10 +12,7 @@ from msgspec import Struct
 MAIN = "main"
 
 _LINE_END = re.compile(r"\r\n|\r|\n")  # nothing else: a form feed or U+2028 inside a value must not move line numbers
-_SKIPPED = re.compile(r"\s*(?:[;#].*)?", re.DOTALL)
-_SECTION = re.compile(r"\s*\[([^\]]*)\]\s*")
-_SETTING = re.compile(r"\s*([^=]*?)\s*=(.*)", re.DOTALL)
-_JOINED = re.compile(r"\\[ \t]*$")
+_SECTION = re.compile(r"\[([^\]]*)\]")
 
 
 class Section(Struct, frozen=True):
@@ -45,30 +42,36 @@ def read(text: str) -> Iterator[Section | Entry | Stray]:
     """Yield what stands in the text, in its order, with line numbers from 1."""
     section = MAIN
     for line, content in _whole_lines(text.removeprefix("\ufeff")):
-        if heading := _SECTION.fullmatch(content):
+        key, equals, value = content.partition("=")
+        if heading := _SECTION.fullmatch(content.strip()):
             section = heading[1].strip()
             yield Section(line, section)
-        elif (setting := _SETTING.fullmatch(content)) and setting[1]:
-            yield Entry(line, section, setting[1], _stripped(setting[2]))
+        elif equals and key.strip():
+            yield Entry(line, section, key.strip(), _stripped(value))
         else:
             yield Stray(line, content.strip())
 
 
 def _whole_lines(text: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that say something, continued ones joined, with the number of their first line."""
-    begun, start = "", 0
+    begun: list[str] = []
+    start = 0
     for line, content in enumerate(_LINE_END.split(text), start=1):
-        if _SKIPPED.fullmatch(content):
+        bare = content.strip()
+        if not bare or bare.startswith((";", "#")):
             continue
-        if begun and _SECTION.fullmatch(content):
-            yield start, begun
-            begun = ""
-        whole, start = begun + content, start if begun else line
-        begun = _JOINED.sub("", whole) if _JOINED.search(content) else ""
-        if not begun:
-            yield start, whole
+        if begun and _SECTION.fullmatch(bare):
+            yield start, "".join(begun)
+            begun = []
+        start = start if begun else line
+        end = content.rstrip(" \t")
+        if end.endswith("\\"):
+            begun.append(end[:-1])
+            continue
+        yield start, "".join((*begun, content))
+        begun = []
     if begun:
-        yield start, begun
+        yield start, "".join(begun)
 
 
 def _stripped(value: str) -> str:

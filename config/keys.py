@@ -14,6 +14,8 @@ from worker.settings import Compression, Format
 def _file(text: str) -> Path:
     if not text.isprintable():
         raise ValueError("expected a path without control characters")
+    if text.startswith(("~", '"', "'")):
+        raise ValueError("expected a path as it is: ~ is not a home directory here, and quotes belong to the name")
     return Path.cwd() / text
 
 

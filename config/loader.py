@@ -9,15 +9,18 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from config import conflicts, keys
+from config import conflicts, keys, places
 from config.answers import Answers
 from config.composed import settings
+from config.files import read_bounded
 from config.given import Given, GivenIni, Id
+from config.places import Purpose
 from config.problem import ConfigError, Problem
 from config.secret import password
 from worker.settings import Settings
 
 DEFAULT_FILE = Path("accounting_files.ini")
+_MOST_BYTES = 1_000_000
 
 
 class Loaded(Struct, frozen=True):
@@ -36,35 +39,36 @@ class Report(Struct, frozen=True):
 
 
 def load(
-    path: Path | None, *, redis_url: str | None = None, name: str | None = None, environ: Mapping[str, str] = os.environ
-) -> Loaded:
+    path: Path | None, *, redis_url: str | None = None, name: str | None = None, purpose: Purpose = Purpose.WORK,
+    environ: Mapping[str, str] = os.environ,
+) -> Loaded:  # fmt: skip
     """Return the settings; raise ConfigError with all problems at once.
 
     Without a path, ./accounting_files.ini is read if it exists. `redis_url` and `name` overrule the ini.
+    `purpose` says which directories have to be writable.
     """
-    report = check(path, redis_url=redis_url, name=name, environ=environ)
+    report = check(path, redis_url=redis_url, name=name, purpose=purpose, environ=environ)
     if report.settings is None:
         raise ConfigError(report.problems)
     return Loaded(report.settings, report.warnings)
 
 
 def check(
-    path: Path | None, *, redis_url: str | None = None, name: str | None = None, environ: Mapping[str, str] = os.environ
-) -> Report:
+    path: Path | None, *, redis_url: str | None = None, name: str | None = None, purpose: Purpose = Purpose.WORK,
+    environ: Mapping[str, str] = os.environ,
+) -> Report:  # fmt: skip
     """Return what `load` would, with every problem instead of an exception."""
     file = path or DEFAULT_FILE
     try:
-        content = file.read_bytes() if path or file.exists() else b""
-    except OSError as error:
-        message = f"{error.strerror}: expected a file that can be read"
-        return Report(None, (Problem(message=message, file=file),), ())
+        content = read_bounded(file, _MOST_BYTES) if path or os.path.lexists(file) else b""
+    except ValueError as error:
+        return Report(None, (Problem(message=str(error), file=file),), ())
     ini = GivenIni(content.decode("utf-8-sig", errors="surrogateescape"), file)
-    return _report(ini, _options(redis_url, name), environ)
+    return _report(ini, Answers({**ini.texts, **_options(redis_url, name)}), environ, purpose=purpose)
 
 
-def _report(ini: GivenIni, options: Mapping[Id, Given], environ: Mapping[str, str]) -> Report:
-    answers = Answers({**ini.texts, **options})
-    problems = [*ini.problems, *answers.problems, *conflicts.conflicts(answers)]
+def _report(ini: GivenIni, answers: Answers, environ: Mapping[str, str], *, purpose: Purpose) -> Report:
+    problems = [*ini.problems, *answers.problems, *conflicts.conflicts(answers), *places.unusable(answers, purpose)]
     secret = None
     try:
         secret = password(environ, answers[keys.PASSWORD_FILE])

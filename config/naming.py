@@ -67,6 +67,6 @@ def default_consumer() -> str:
 
 def partition(text: str) -> str:
     """Return the partition: the hash tag of its keys, without the braces."""
-    if not _PARTITION.fullmatch(text):
+    if not _PARTITION.fullmatch(text) or not text.isprintable():
         raise ValueError("expected the keys' hash tag such as haraka:accounting: no braces, no blanks, at most 200")
     return text

@@ -83,7 +83,24 @@ _EPILOGUE = """
 ## Secrets
 
 The password for Redis comes from `ACCOUNTING_REDIS_PASSWORD`, else from the first line of `password_file`, else from
-the URL. A URL that holds one is accepted with a warning.
+the URL. A URL that holds one is accepted with a warning. Who may not read the file can give the password by the
+environment.
+
+## URLs of Redis
+
+| form | |
+| --- | --- |
+| `redis://host:6379/0` | the path, or the option `?db=`, is the database: 0 without it. The port is 6379 without one |
+| `redis://[::1]:6379` | an IPv6 address stands in brackets |
+| `rediss://host:6379/0?ssl_ca_certs=/etc/ca.pem` | with TLS, and these options |
+| `unix:///run/valkey.sock?db=0` | a Unix socket: three slashes, and a path of at most 107 bytes |
+
+The options of TLS are `ssl_ca_certs` and `ssl_ca_path` (who may sign the server's certificate), `ssl_certfile` and
+`ssl_keyfile` (the client's own, without a passphrase), `ssl_cert_reqs` and `ssl_check_hostname`.
+
+Each form takes `user:password@` behind `//`. Signs that mean something in a URL are escaped, such as `%40` for `@`,
+`%2F` for `/`, `%3A` for `:`, `%23` for `#`, `%20` for a blank. There are no other options: timeouts and retries are the
+worker's own.
 
 ## Refused at start
 
@@ -91,15 +108,27 @@ the URL. A URL that holds one is accepted with a warning.
 - intervals and sizes that are not above 0; a separator that is a control character other than TAB
 - two types whose locations are one directory, or one inside the other; `..` in a location; `archive_to` that is the
   location itself
-- directories that can neither be made nor written
-- `keep_days=0` without an `archive_url`; an `archive_url` with credentials in it
+- directories that can neither be made nor written, an archive at `file://…` too. Commands that only read, such as
+  `find`, `tail`, `audit` and `status`, need no right to write
+- links that make one archive of two types; a bundled server's `directory` among the accounting files; a path in
+  quotes, or with `~`
+- `keep_days=0` without an `archive_url`; an `archive_url` with credentials in it, or one that leads into `path` or
+  into the directories of the types, by whatever links: what expires would be the only copy
+- a name of files that would have more than 180 bytes
+- certificates of a `rediss://` URL that cannot be read, or do not fit together
 - a cron expression that is none, never comes true, or restricts both the day of the month and the day of the week;
   `archive_cron` beside an `archive_interval` that is not the default
 - a `block_ms` that is not well below the socket timeout; a lease not well above both
+- an ini of more than a million bytes
+
+`config check` refuses two things more, which depend on the moment: a `path` that holds the files of another
+partition, and a `port` of the bundled server that another program has.
 
 ## Accepted with a warning
 
 - `archive_interval` and `max_size` below `[archive_to]`, where the old plugin's sample has them
 - settings without effect: `separator` with `jsonl`, intervals and sizes while `archiving` is off, a password file
   without a URL
+- `keep_mb` below `max_size`: a file may be removed as soon as it is sealed
+- `ssl_cert_reqs=none` and `ssl_check_hostname=false`: somebody in between can be the server
 """

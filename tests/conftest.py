@@ -1,12 +1,19 @@
-"""What holds for all tests: workers made in the test's own process are processes of their own to each other."""
+"""What holds for all tests: workers made in the test's own process are processes of their own to each other.
+
+And an example of hypothesis has no deadline, since a loaded machine takes its time.
+"""
 
 import itertools
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from worker import process_id
 from worker.loop import Worker
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -69,7 +69,7 @@ class Batch(NamedTuple):
 
     parts: Mapping[str, Part]
     pending: bool  # read from the own pending entries: nothing new may be read before it is committed
-    entries: Mapping[str, Sequence[RawEntry]] = {}  # what it was made of
+    entries: Mapping[str, Sequence[RawEntry]] = {}  # what it was made of; kept only where that was asked for
 
     def through(self, before: Mapping[str, str]) -> dict[str, str]:
         """Return, by type, the highest stream id that is acknowledged once this batch is."""
@@ -177,12 +177,16 @@ class Renderer:
     def __init__(self, settings: RowSettings) -> None:
         self.types = {event_type: TypeRenderer(event_type, settings) for event_type in settings.columns}
 
-    def render(self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool) -> Batch | None:
-        """Return the batch of these entries, or None where there are none."""
+    def render(self, entries: Mapping[str, Sequence[RawEntry]], *, pending: bool, keep: bool = False) -> Batch | None:
+        """Return the batch of these entries, or None where there are none.
+
+        With `keep` the batch holds them, so that `without` can be asked. Mostly it does not: their memory is still in
+        the processor's cache when the next ones are read.
+        """
         if not entries:
             return None
         parts = {event_type: self.types[event_type].part(raw) for event_type, raw in entries.items()}
-        return Batch(parts, pending, entries)
+        return Batch(parts, pending, entries if keep else {})
 
     def without(self, batch: Batch, written: Mapping[str, AbstractSet[str]]) -> Batch:
         """Return a batch without the rows of entries that have some already, by their keys.

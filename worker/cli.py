@@ -1,24 +1,29 @@
 """The command line `haraka-accounting`. It and its commands alone read the configuration and set exit codes."""
 
 import logging
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import click
 
-from config.loader import check
+from config.places import Purpose
 from config.problem import ConfigError
 from worker import __version__, log
 from worker.assembly import build_worker, tune_collector
+from worker.commands import streams
 from worker.commands.audit import audit_command
+from worker.commands.configuration import config_group
 from worker.commands.dead import dead_group
 from worker.commands.find import find_command
-from worker.commands.options import NAME_VARIABLE
+from worker.commands.options import NAME_VARIABLE, server_of
 from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
 from worker.commands.options import redis_option as _redis
@@ -27,6 +32,7 @@ from worker.commands.replay import replay_command
 from worker.commands.rotate import rotate_command
 from worker.commands.status import status_command
 from worker.commands.tail import tail_command
+from worker.commands.text import escaped
 from worker.commands.tidy import tidy_command
 from worker.commands.verify import verify_command
 from worker.errors import AccountingError, ExitCode
@@ -34,14 +40,17 @@ from worker.log import event
 from worker.loop import Worker
 from worker.server import BundledServer
 from worker.settings import Settings
-from worker.stream.link import connector
 from worker.stream.retirement import RETIRED, retire
 
 _log = logging.getLogger(__name__)
 
+_PROGRAM = "haraka-accounting"
+_COMPLETION = "_HARAKA_ACCOUNTING_COMPLETE"
+_BY_CTRL_C = 130
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="haraka-accounting")
+@click.version_option(__version__, prog_name=_PROGRAM)
 @click.option("-v", "--verbose", is_flag=True, help="Log at DEBUG.")
 def cli(*, verbose: bool) -> None:
     """Accounting files for fleets of Haraka: one row per recipient, exactly once."""
@@ -57,8 +66,7 @@ def cli(*, verbose: bool) -> None:
 )  # fmt: skip
 def work(config_file: Path | None, redis_url: str | None, name: str | None) -> None:
     """Write accounting files until stopped (SIGTERM or SIGINT; a second one ends at once)."""
-    loaded = _load(config_file, redis_url, name)
-    settings = loaded.settings
+    settings = _load(config_file, redis_url, name, Purpose.WORK).settings
     with _server_url(settings) as url:
         worker = build_worker(settings, url)
         _heed_signals(worker)
@@ -66,38 +74,27 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
         worker.run()
 
 
+def _names(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what is no text: no consumer of ours can be called so."""
+    for value in values:
+        if not value.isprintable():
+            raise click.BadParameter(f"{value!r}: expected the name of a consumer")
+    return values
+
+
 @cli.command(name="retire")
 @_config
 @_redis
-@click.argument("consumers", nargs=-1, required=True)
+@click.argument("consumers", nargs=-1, required=True, callback=_names)
 def retire_command(config_file: Path | None, redis_url: str | None, consumers: tuple[str, ...]) -> None:
     """Remove consumers that will not come back; one with pending entries or unsealed files stays."""
-    settings = _load(config_file, redis_url, None).settings
-    url = settings.stream.url or BundledServer(settings.server).url
-    answers = {name: retire(connector(settings.stream, url), settings.stream.partition, name) for name in consumers}
-    for name, answer in answers.items():
-        click.echo(f"{name}: {answer}")
-    if set(answers.values()) != {RETIRED}:
+    server = server_of(_load(config_file, redis_url, None).settings)
+    answers = set()
+    for name in consumers:
+        answers.add(answer := retire(*server, name))
+        click.echo(escaped(f"{name}: {answer}"))
+    if answers != {RETIRED}:
         sys.exit(ExitCode.FAILED)
-
-
-@cli.group(name="config")
-def config_group() -> None:
-    """Look at configuration files."""
-
-
-@config_group.command(name="check")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def config_check(file: Path) -> None:
-    """Print every problem of an ini file at once; exit code 78 where there is one."""
-    report = check(file)
-    for warning in report.warnings:
-        click.echo(f"warning: {warning}")
-    for problem in report.problems:
-        click.echo(f"error: {problem}")
-    if report.problems:
-        sys.exit(ExitCode.CONFIGURATION)
-    click.echo(f"{file}: ok")
 
 
 @contextmanager
@@ -127,31 +124,86 @@ def _heed_signals(worker: Worker) -> None:
     signal.signal(signal.SIGHUP, lambda _number, _frame: worker.rotate())
 
 
-cli.add_command(audit_command)
-cli.add_command(dead_group)
-cli.add_command(find_command)
-cli.add_command(producers_command)
-cli.add_command(replay_command)
-cli.add_command(rotate_command)
-cli.add_command(status_command)
-cli.add_command(tidy_command)
-cli.add_command(tail_command)
-cli.add_command(verify_command)
+for command in (
+    audit_command, config_group, dead_group, find_command, producers_command, replay_command, rotate_command,
+    status_command, tail_command, tidy_command, verify_command,
+):  # fmt: skip
+    cli.add_command(command)
 
 
-def _fail(code: int, message: str) -> NoReturn:
-    click.echo(f"haraka-accounting: {message}", err=True)
+def main() -> NoReturn:
+    """Run the command line; every expected error is one line on standard error and an exit code of its own."""
+    streams.prepare()
+    try:
+        code = run()
+        streams.flush()
+    except BrokenPipeError:
+        streams.end_by_pipe()
+    except OSError as error:
+        code = _fail(ExitCode.UNAVAILABLE, f"standard output: {error.strerror}")
+    streams.give_up()
     sys.exit(code)
 
 
-def main() -> None:
-    """Run the command line; every expected error is one line on standard error and an exit code of its own."""
+def run() -> int:
+    """Run the command; returns the exit code. Raises BrokenPipeError where nobody reads on."""
     try:
-        cli()
-    except ConfigError as error:
-        _fail(ExitCode.CONFIGURATION, str(error))
-    except AccountingError as error:
-        _fail(error.exit_code, str(error))
+        _invoke()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.OK
+    except click.ClickException as error:
+        shown = StringIO()
+        error.show(file=shown)
+        return _fail(error.exit_code, shown.getvalue(), prefix="")
+    except click.Abort:
+        return _fail(ExitCode.FAILED, "aborted")
+    except KeyboardInterrupt:
+        return _fail(_BY_CTRL_C, "interrupted")
+    except Exception as error:  # noqa: BLE001 - the one place that knows what each of them is to the caller
+        return _told(error)
+    return ExitCode.OK
+
+
+def _told(error: Exception) -> int:
+    """Say what went wrong; returns the exit code. Raises BrokenPipeError, likewise."""
+    match error:
+        case ConfigError():
+            return _fail(ExitCode.CONFIGURATION, str(error))
+        case AccountingError():
+            return _fail(error.exit_code, str(error))
+        case BrokenPipeError():
+            raise error
+        case OSError():
+            place = f"{error.filename}: " if error.filename is not None else ""
+            return _fail(ExitCode.UNAVAILABLE, f"{place}{error.strerror or error}")
+        case _:  # a bug: what can be expected has an error of its own
+            _log.debug("traceback", exc_info=error)
+            what = f"{type(error).__name__}: {error}"
+            return _fail(ExitCode.BUG, f"unexpected {what} (at {_frames(error)}); -v tells more")
+
+
+def _invoke() -> None:
+    """Let click run the command, but not end it: it would take a reader that has gone for a failure."""
+    if _COMPLETION in os.environ:
+        cli.main(prog_name=_PROGRAM)  # a shell asks what could be typed
+    with cli.make_context(_PROGRAM, sys.argv[1:], color=False if streams.is_plain() else None) as context:
+        cli.invoke(context)
+
+
+def _fail(code: int, message: str, prefix: str = f"{_PROGRAM}: ") -> int:
+    """Say something on standard error; returns the exit code."""
+    with suppress(OSError):  # nobody reads it: the code still tells
+        for line in message.splitlines() or [message]:
+            click.echo(escaped(f"{prefix}{line}"), err=True)
+    return code
+
+
+def _frames(error: BaseException) -> str:
+    """Return where an error came from, the innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
 
 
 if __name__ == "__main__":

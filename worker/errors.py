@@ -12,10 +12,11 @@ class ExitCode(IntEnum):
     """Exit codes of `haraka-accounting` (docs/operations.md); 2 is click's for a wrong command line."""
 
     OK = 0
-    FAILED = 1  # a bug, or a disk or server that did not come back
+    FAILED = 1  # looked, and the answer is no: nothing found, something differs, not done
     SERVER_REFUSED = 69  # this server must not be used (eviction policy, group lost)
-    NOT_AUDITED = 74  # the server or the files did not stand still, or did not answer
+    BUG = 70  # nothing that anybody expected
     LOCKED = 73  # another process works under this name in this directory
+    UNAVAILABLE = 74  # could not look: the server or the disk did not answer, or did not stand still
     NAME_TAKEN = 75  # another directory works under this name
     DIRECTORY_REFUSED = 76  # a copy of the directory, or one that is not what was expected here
     CONFIGURATION = 78  # the ini, or a directory of another partition
@@ -33,6 +34,8 @@ class AccountingError(Exception):
 class StreamUnavailable(AccountingError):
     """The server cannot be reached or does not answer as it should: back off, then recover."""
 
+    exit_code = ExitCode.UNAVAILABLE
+
 
 class NameHeld(StreamUnavailable):
     """A live worker in another directory has this consumer's name: wait until its lease is gone."""
@@ -49,9 +52,17 @@ class Behind(AccountingError):
 class DiskTrouble(AccountingError):
     """An accounting file could not be written or made durable: cut back, pause, recover."""
 
+    exit_code = ExitCode.UNAVAILABLE
+
 
 class FileBusy(AccountingError):
     """Another process has a file of this worker, most likely to seal it: back off, then recover."""
+
+
+class Unreadable(AccountingError):
+    """What a command is to look at is not there, or cannot be read."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class NameTaken(AccountingError):

@@ -19,11 +19,12 @@ def ids_of(ids: Sequence[bytes], events: Sequence[Sequence[Any]]) -> str:
 
     Mostly they are fit to be joined as they are; `keys_of` takes the index off where keys are needed.
     """
+    found = [decoded[0].event_id for decoded in events]
     try:
-        text = " ".join([decoded[0].event_id for decoded in events])
+        text = " ".join(found)
     except TypeError:
         text = ""
-    if text.count(" ") == len(events) - 1 and len(text) <= _LONGEST * len(events) and _has_no_gap(text):
+    if text.count(" ") == len(found) - 1 and len(text) <= _LONGEST * len(found) and all(found):
         return text
     return " ".join(by_itself(entry_id, decoded[0].event_id) for entry_id, decoded in zip(ids, events, strict=True))
 
@@ -47,8 +48,3 @@ def keys_of(text: str) -> Iterator[str]:
             yield numbered["batch"]
         elif event_id.startswith(_BY_STREAM_ID):
             yield event_id
-
-
-def _has_no_gap(text: str) -> bool:
-    """Tell whether no id is empty: as many blanks as there are between ids do not prove it."""
-    return bool(text) and "  " not in text and not text.startswith(" ") and not text.endswith(" ")

@@ -115,33 +115,52 @@ def configured_places(settings: DirectorySettings) -> dict[str, Place]:
     return {place.event_type: place for place in places(settings) if place.is_configured}
 
 
-def sealed(place: Place, bad: list[BadManifest] | None = None) -> Iterator[Stored]:
+def sealed(
+    place: Place, bad: list[BadManifest] | None = None, unreadable: list[OSError] | None = None
+) -> Iterator[Stored]:
     """Yield the sealed files of a type by name, whether their content still stands there or not.
 
-    What is no manifest goes to `bad`, or is raised where there is no such list. A file that stands in both directories
-    (it is on its move, or that was interrupted) is yielded once, as archived.
+    What is no manifest goes to `bad`, what the disk does not give to `unreadable`, or is raised where there is no such
+    list. A file that stands in both directories (it is on its move, or that was interrupted) is yielded once, as
+    archived.
     """
     found = {
         stored.path.name: stored
         for directory in place.directories
-        for stored in sealed_in(directory, place.event_type, bad)
+        for stored in sealed_in(directory, place.event_type, bad, unreadable)
     }
     yield from (found[name] for name in sorted(found))
 
 
-def sealed_in(directory: Path, event_type: str, bad: list[BadManifest] | None = None) -> Iterator[Stored]:
-    """Yield the sealed files of a type whose manifests stand in one directory; `bad` is as in `sealed`."""
-    for path in _manifests(directory):
-        try:
-            manifest = decode(path.read_bytes(), path)
-        except FileNotFoundError:  # moved or expired meanwhile
-            continue
-        except BadManifest as error:
-            if bad is None:
-                raise
-            bad.append(error)
-            continue
-        yield _of_manifest(event_type, directory, manifest)
+def sealed_in(
+    directory: Path, event_type: str, bad: list[BadManifest] | None = None, unreadable: list[OSError] | None = None
+) -> Iterator[Stored]:
+    """Yield the sealed files of a type whose manifests stand in one directory; the lists are as in `sealed`."""
+    try:
+        for path in _manifests(directory):
+            if manifest := _read_manifest(path, bad, unreadable):
+                yield _of_manifest(event_type, directory, manifest)
+    except OSError as error:
+        if unreadable is None:
+            raise
+        unreadable.append(error)
+
+
+def _read_manifest(path: Path, bad: list[BadManifest] | None, unreadable: list[OSError] | None) -> Manifest | None:
+    """Return a manifest, None where it is moved or expired meanwhile, or what was wrong went to a list."""
+    try:
+        return decode(path.read_bytes(), path)
+    except FileNotFoundError:
+        return None
+    except BadManifest as error:
+        if bad is None:
+            raise
+        bad.append(error)
+    except OSError as error:
+        if unreadable is None:
+            raise
+        unreadable.append(error)
+    return None
 
 
 def unsealed(place: Place, records: Iterable[Record]) -> Iterator[Stored]:

@@ -45,14 +45,25 @@ class ConsumerLock:
 
 def is_at_work(path: Path, consumer: str) -> bool:
     """Tell whether a process has the lock on a consumer's name in one directory."""
+    lock = path / f".{consumer}.lock"
     try:
-        descriptor = os.open(path / f".{consumer}.lock", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    except PermissionError:  # another user's: the kernel tells of its locks, as far as it lets this process see them
+        return _is_listed(lock)
     try:
         return not _share(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_listed(lock: Path) -> bool:
+    """Tell whether /proc/locks (proc_locks(5)) names a lock on a file."""
+    found = lock.stat()
+    device, inode = found.st_dev, found.st_ino
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    return any(wanted in line.split() for line in Path("/proc/locks").read_text("ascii").splitlines())
 
 
 def at_work(path: Path) -> frozenset[str]:

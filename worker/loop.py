@@ -34,7 +34,7 @@ _DISK_CHECK_SECONDS = 1.0
 _SUMMARY_SECONDS = 60
 
 #: What a recovery answers: after each of these the record alone tells what is committed.
-RECOVERABLE = (StreamUnavailable, Fenced, Behind, Taken, DiskTrouble, FileBusy)
+RECOVERABLE = (StreamUnavailable, Fenced, Behind, Taken, AlreadyWritten, DiskTrouble, FileBusy)
 
 
 class Totals(msgspec.Struct):
@@ -156,6 +156,8 @@ class Worker:
             try:
                 self._stream.receive_commit()
             except AlreadyWritten as error:
+                if not batch.entries:
+                    raise  # read before the server forgot: a recovery reads it again
                 batch = self._renderer.without(batch, error.keys)
                 self._files.cut_back()
                 states = self._files.append(batch)

@@ -67,7 +67,7 @@ class Reader:
 
     def render(self, entries: Entries, *, pending: bool = False) -> Batch | None:
         """Return the batch of these entries, or None where there are none."""
-        batch = self._renderer.render(entries, pending=pending)
+        batch = self._renderer.render(entries, pending=pending, keep=self._stream.compares)
         if batch:
             self._size.observe(batch)
         return batch

@@ -27,12 +27,12 @@ _CONFIGURATION = """\
 # Written by haraka-accounting at each start of its bundled server.
 bind 127.0.0.1
 port {port}
-dir {directory}
+dir "{directory}"
 appendonly yes
 appendfsync always
 save ""
 maxmemory-policy noeviction
-logfile {directory}/valkey.log
+logfile "{directory}/valkey.log"
 """
 
 
@@ -66,30 +66,39 @@ class BundledServer:
         """Tell whether this process started it, and so has to stop it."""
         return self._process is not None
 
+    def is_port_taken(self) -> bool:
+        """Tell whether another program accepts connections on the port, as far as no server ran in the directory."""
+        return _accepts(self._port) and not (self._directory / "valkey.conf").exists()
+
     def start(self) -> None:
         """Start the server, or attach to the one that holds the directory; return once it accepts connections.
 
         Raises ServerNotStarted with the end of the server's log.
         """
+        try:
+            self._attach_or_spawn()
+        except OSError as error:
+            raise ServerNotStarted(f"{error.filename or self._directory}: {error.strerror}") from error
+        self._wait_until_it_accepts()
+
+    def _attach_or_spawn(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
         lock = os.open(self._directory / ".server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._port = self._running_port()
-            else:
-                self._spawn(lock)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._port = self._running_port()
+        else:
+            self._spawn(lock)
         finally:
             os.close(lock)  # the child keeps its own
-        self._wait_until_it_accepts()
 
     def _running_port(self) -> int:
         """Return the port of the server that holds the directory, from what it was started with."""
         configuration = self._directory / "valkey.conf"
-        for line in configuration.read_text().splitlines():
+        for line in configuration.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = line.partition(" ")
-            if name == "port":
+            if name == "port" and value.isascii() and value.isdecimal():
                 return int(value)
         raise ServerNotStarted(f"{configuration}: no port, though a server holds {self._directory}")
 
@@ -98,7 +107,8 @@ class BundledServer:
             message = f"port {self._port} is taken by another program; set another one in [server] port"
             raise ServerNotStarted(message)
         configuration = self._directory / "valkey.conf"
-        configuration.write_text(_CONFIGURATION.format(port=self._port, directory=self._directory))
+        directory = str(self._directory).replace("\\", r"\\").replace('"', r"\"")
+        configuration.write_bytes(os.fsencode(_CONFIGURATION.format(port=self._port, directory=directory)))
         self._process = subprocess.Popen(  # noqa: S603
             [self._executable or binary(), configuration],
             stdin=subprocess.DEVNULL,

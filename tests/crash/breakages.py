@@ -357,7 +357,10 @@ BREAKAGES = (
     ),
     Breakage(
         "21", "the batch ahead is read from the own pending entries",
-        (Edit(_READER, "        self._stream.request_new(self._size.entries, block=False)\n", "        self._stream._request(self._size.entries, (), ['0'] * 3)\n"),),
+        (
+            Edit(_READER, "        self._stream.request_new(self._size.entries, block=False)\n", "        self._stream._request(self._size.entries, (), ['0'] * 3)\n"),
+            Edit(_COMMIT, "  local mine = pending_of(key)\n", "  if true then return true end\n  local mine = pending_of(key)\n"),
+        ),
         (f"{_TRAPS}::test_trap_21_own_entries_are_not_read_while_a_batch_is_uncommitted", Search(1, 60)),
         is_fast=True,
     ),
@@ -390,7 +393,7 @@ BREAKAGES = (
     ),
     Breakage(
         "27", "a second bundled server is started on the same directory",
-        (Edit("worker/server.py", "                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"),),
+        (Edit("worker/server.py", "            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"),),
         "tests/server/test_command_line.py::test_trap_27_a_second_worker_attaches_to_the_running_server_of_the_directory",
     ),
     Breakage(

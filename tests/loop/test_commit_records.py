@@ -6,7 +6,7 @@ import pytest
 
 from tests.loop.conftest import Lab
 from tests.support.workers import PARTITION, changed, drain
-from worker.errors import ServerRefused, StreamUnavailable
+from worker.errors import StreamUnavailable
 from worker.identity import known_id
 from worker.stream.commit_records import CommitRecords
 
@@ -50,10 +50,13 @@ def test_records_are_read_again_once_the_server_is_back(lab: Lab) -> None:
     lab.stop(worker)
 
 
-def test_a_record_of_another_version_is_told_by_its_owner(lab: Lab) -> None:
-    lab.client.hset(lab.keys.records, "worker-9 d1", b"later")
-    with (
-        CommitRecords(lab.wire.connect, PARTITION, "d1") as records,
-        pytest.raises(ServerRefused, match=r"the record of worker-9 d1 cannot be read"),
-    ):
-        records.read()
+def test_a_record_of_another_version_is_left_out_and_told_by_its_owner(lab: Lab) -> None:
+    worker = lab.worker()
+    directory = id_of(lab.settings.directory.path)
+    lab.client.hset(lab.keys.records, f"worker-9 {directory}", b"later")
+    with CommitRecords(lab.wire.connect, PARTITION, directory) as records:
+        for _ in range(2):
+            assert len(records.read()) == 1
+            [told] = records.unreadable
+            assert told.startswith(f"{lab.keys.records}: the record of worker-9 {directory} cannot be read")
+    lab.stop(worker)

@@ -8,7 +8,7 @@ from tests.support.events import recipients_of
 from tests.support.files import recipients_in
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
-from tests.support.workers import PARTITION
+from tests.support.workers import PARTITION, SHORT_TIMES
 from worker.stream.keys import Keys
 
 KEYS = Keys.of(PARTITION)
@@ -22,7 +22,7 @@ class Bench:
         self.valkey = valkey
         self._tmp_path = tmp_path
         self._url = url or valkey.url
-        self._redis = {"socket_timeout_seconds": 1, "block_ms": 200, "lease_seconds": 5, "batch_entries": 50, **redis}
+        self._redis = {**SHORT_TIMES, "batch_entries": 50, **redis}
         self.path = tmp_path / "files"
         self._paths = {self.path}
         self._others: list[WorkerProcess] = []

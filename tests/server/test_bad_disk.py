@@ -11,7 +11,7 @@ from tests.support.events import recipients_of
 from tests.support.files import recipients_in
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
-from tests.support.workers import PARTITION
+from tests.support.workers import PARTITION, SHORT_TIMES_INI
 from worker.stream.keys import Keys
 
 _LIMIT_BYTES = 50_000  # of any file, the log included
@@ -20,9 +20,7 @@ _LIMIT_BYTES = 50_000  # of any file, the log included
 def _worker(directory: Path, url: str, name: str) -> WorkerProcess:
     directory.mkdir()
     ini = directory / "accounting_files.ini"
-    ini.write_text(
-        f"path={directory}/files\narchiving=true\n[redis]\nsocket_timeout_seconds=1\nblock_ms=200\nlease_seconds=5\n"
-    )
+    ini.write_text(f"path={directory}/files\narchiving=true\n[redis]\n{SHORT_TIMES_INI}")
     return WorkerProcess(ini, url, name)
 
 

@@ -17,7 +17,7 @@ from schemas.events import TYPES
 from tests.support.files import data_files, recipients_in
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
-from tests.support.workers import PARTITION
+from tests.support.workers import PARTITION, SHORT_TIMES_INI
 from worker.errors import ExitCode, ServerNotStarted
 from worker.server import BundledServer
 from worker.settings import ServerSettings
@@ -110,6 +110,23 @@ def test_without_a_url_a_bundled_server_is_started_named_and_stopped(tmp_path: P
     server.stop()
 
 
+@pytest.mark.parametrize("name", ["with space", 'quo"te', "back\\slash", "#hash", "ümlaut"])
+def test_the_bundled_server_runs_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None:
+    server = BundledServer(ServerSettings(directory=tmp_path / name, port=free_port()))
+    server.start()
+    client = redis.Redis.from_url(server.url)
+    assert client.config_get("dir")["dir"] == str(tmp_path / name)
+    client.close()
+    server.stop()
+
+
+def test_a_bundled_server_that_cannot_use_its_directory_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    server = BundledServer(ServerSettings(directory=tmp_path / "file" / "below", port=free_port()))
+    with pytest.raises(ServerNotStarted, match=r"file.*: Not a directory"):
+        server.start()
+
+
 def test_trap_27_a_second_worker_attaches_to_the_running_server_of_the_directory(tmp_path: Path) -> None:
     directory = tmp_path / "valkey"
     first = BundledServer(ServerSettings(directory=directory, port=free_port()))
@@ -175,7 +192,7 @@ def test_a_health_check_tells_whether_a_consumer_works_and_a_stopped_one_can_be_
 
 
 def test_a_worker_that_cannot_write_is_not_healthy_until_it_can(valkey: RealValkey, tmp_path: Path) -> None:
-    ini = write_ini(tmp_path, "[redis]\nsocket_timeout_seconds=1\nblock_ms=200\nlease_seconds=5\n")
+    ini = write_ini(tmp_path, f"[redis]\n{SHORT_TIMES_INI}")
     worker = WorkerProcess(ini, valkey.url)
     worker.start()
 
@@ -201,9 +218,11 @@ def test_options_come_from_the_environment(valkey: RealValkey, tmp_path: Path) -
     ini = write_ini(tmp_path, "[worker]\nname=of-the-ini\n")
     environ = {"ACCOUNTING_CONFIG": str(ini), "ACCOUNTING_REDIS_URL": valkey.url, "ACCOUNTING_NAME": "of-the-env"}
     process = subprocess.Popen([sys.executable, "-m", "worker", "work"], env={**os.environ, **environ})
-    wait_until((tmp_path / "files" / ".of-the-env.lock").exists, "the lock of the consumer")
-    process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    try:
+        wait_until((tmp_path / "files" / ".of-the-env.lock").exists, "the lock of the consumer")
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_help_names_every_command() -> None:

@@ -18,6 +18,7 @@ from tests.support.events import encode, make_event
 from tests.support.files import recipients_in
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
+from tests.support.users import add_worker
 from tests.support.workers import PARTITION, HandClock, changed, drain, make_worker, settings
 from worker.errors import ExitCode, StreamUnavailable
 from worker.loop import Worker
@@ -30,7 +31,6 @@ from worker.stream.link import Connector, RedisConnection, connector
 from worker.stream.script import Script
 
 KEYS = Keys.of(PARTITION)
-ACL = Path(__file__).resolve().parents[2] / "config" / "valkey.acl"
 GOOD = encode([make_event("bounce", 7)])[1:-1]
 
 
@@ -318,9 +318,7 @@ def test_on_a_full_server_letters_can_be_retried_and_dropped(client: Any, connec
 
 
 def test_the_workers_user_may_do_all_of_it(client: Any, connect: Connector, valkey: RealValkey, tmp_path: Path) -> None:
-    [line] = [line for line in ACL.read_text().splitlines() if line.startswith("user worker ")]
-    client.execute_command("ACL", "SETUSER", *line.replace("#@worker_password@", ">secret").split()[1:])
-    url = valkey.url.replace("redis://", "redis://worker:secret@")
+    url = add_worker(client, valkey.url)
     first, second = set_aside(client), set_aside(client)
     for arguments in (["list"], ["show", first], ["retry", first], ["drop", second, "--yes"]):
         result = run("dead", *arguments, "--redis", url, cwd=tmp_path)

@@ -17,7 +17,7 @@ from tests.support.events import recipients_of
 from tests.support.files import recipients_in
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
-from tests.support.workers import PARTITION
+from tests.support.workers import PARTITION, SHORT_TIMES
 from worker.stream.keys import Keys
 
 KEYS = Keys.of(PARTITION)
@@ -48,7 +48,7 @@ class Pair:
     def worker(self, name: str, **redis: object) -> WorkerProcess:
         """Start a worker that goes by the address."""
         ini = self._tmp_path / f"{name}.ini"
-        options = {"socket_timeout_seconds": 1, "block_ms": 200, "lease_seconds": 5, "batch_entries": 5, **redis}
+        options = {**SHORT_TIMES, "batch_entries": 5, **redis}
         lines = "".join(f"{key}={value}\n" for key, value in options.items())
         ini.write_text(f"path={self.path}\narchiving=true\n[redis]\n{lines}")
         worker = WorkerProcess(ini, self.url, name)

@@ -19,6 +19,7 @@ from tests.support.publisher import Publisher
 from tests.support.sealed import compress
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
 from tests.support.workers import PARTITION
+from worker.errors import ExitCode
 from worker.manifest import manifest_path
 
 NOBODY = "redis://127.0.0.1:1/0"
@@ -82,12 +83,37 @@ def test_rows_are_found_in_open_archived_and_compressed_files_in_order_of_time(l
     [row] = lab.rows("find", "--rcpt", "BOUNCE2.1@Example.com")
     assert (row["rcpt"], row["jobId"], row["vmta"]) == ("bounce2.1@example.com", "JOB-2.1", None)
     assert len(lab.rows("find", "--where", "jobId=JOB-5.1", "--type", "bounce")) == 2
-    assert lab.command("find", "--rcpt", "nobody@example.com").returncode == 1
+    assert lab.command("find", "--rcpt", "nobody@example.com").returncode == ExitCode.FAILED
+    assert lab.command("find", "--rcpt", "nobody@example.com", url=NOBODY).returncode == ExitCode.UNAVAILABLE
     away = lab.command("find", "--domain", "example.com", url=NOBODY)
     assert "open files are left out" in away.stderr
     worker.stop()
     assert lab.count() == 120
     assert len(lab.rows("find", "--domain", "example.com", url=NOBODY)) == 120
+
+
+@pytest.mark.parametrize("layout", ["tsv", "csv", "jsonl", "original"])
+def test_recipients_are_found_in_any_spelling_in_every_format(lab: Lab, layout: str) -> None:
+    lab.ini.write_text(f"path={lab.files}\nformat={layout}\n")
+    worker = lab.worker()
+    stored = ["Jürgen@münchen.example", "ju\u0308rgen@xn--mnchen-3ya.example", "иван@mail.почта.рф", "a@kiss.example"]
+    rcpts = [{"rcpt": each, "dsnStatus": "2.0.0", "dsnMsg": "ok"} for each in stored]
+    lab.publisher.publish({"delivered": [make_event("delivered", 1, rcpts=rcpts)]})
+    wait_until(lambda: len(lab.rows("find", "--job-id", "JOB-1.1")) == len(stored), "all rows are committed")
+    for arguments, count in (
+        (("--rcpt", "JÜRGEN@MÜNCHEN.example"), 2),
+        (("--rcpt", "<JU\u0308RGEN@XN--MNCHEN-3YA.EXAMPLE>"), 2),
+        (("--rcpt", "jurgen@münchen.example"), 0),
+        (("--domain", "München.example"), 2),
+        (("--domain", ".EXAMPLE"), 3),
+        (("--domain", "почта.рф"), 0),
+        (("--domain", ".xn--80a1acny.xn--p1ai"), 1),
+        (("--rcpt", "ИВАН@mail.ПОЧТА.рф"), 1),
+        (("--rcpt", "A@KISS.EXAMPLE"), 1),
+        (("--rcpt", "\udcfc@example"), 0),  # bytes that are no UTF-8
+    ):
+        assert len(lab.rows("find", *arguments)) == count, arguments
+    worker.stop()
 
 
 def test_a_message_is_told_as_a_timeline(lab: Lab) -> None:
@@ -130,8 +156,8 @@ def test_tail_shows_the_last_rows_and_leaves_out_open_files_without_the_server(l
     assert len(lab.rows("tail", "-n", "99")) == 18
     assert lab.rows("tail", "-n", "99", "--where", "jobId=JOB-8.1")[0]["rcpt"] == "bounce8.0@example.com"
     away = lab.command("tail", url=NOBODY)
-    assert (away.stdout, "open files are left out" in away.stderr, away.returncode) == ("", True, 0)
-    assert lab.command("tail", "-f", url=NOBODY).returncode == 1
+    assert (away.stdout, "open files are left out" in away.stderr, away.returncode) == ("", True, ExitCode.UNAVAILABLE)
+    assert lab.command("tail", "-f", url=NOBODY).returncode == ExitCode.UNAVAILABLE
     worker.stop()
     assert len(lab.rows("tail", "-n", "5", url=NOBODY)) == 5
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.server.bench import KEYS, Bench
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
+from tests.support.workers import SHORT_TIMES
 
 TAKEN_OVER = "consumer.taken_over"
 
@@ -56,7 +57,9 @@ class Pair:
 @pytest.fixture
 def bench(valkey: RealValkey, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Yield workers whose batches are small, and whose leases are as long as a test says."""
-    made = Bench(valkey, tmp_path, batch_entries=2, lease_seconds=getattr(request, "param", 5))
+    made = Bench(
+        valkey, tmp_path, batch_entries=2, lease_seconds=getattr(request, "param", SHORT_TIMES["lease_seconds"])
+    )
     yield made
     made.kill()
 

@@ -290,11 +290,16 @@ def test_pending_entries_that_were_deleted_are_counted_told_and_noted_with_their
     if is_full:
         lab.client.config_set("maxmemory", 1)
     deed(lab)
+    if deed in {recover, look_around} and lab.client.info("server")["redis_version"].startswith("6."):
+        lab.work()  # its XCLAIM leaves deleted entries where they are: who reads them again counts them, one by one
+        assert lab.lost() == 3
+        return
     assert lab.lost() == 3
     chores = Chores(lab.connect, lab.settings.stream, lab.worker._directory)
     for _ in range(2):
         chores._find_losses()
     told = [record for record in caplog.records if record.getMessage().startswith("entries.lost")]
+    told.sort(key=lambda record: record.getMessage().partition(" from_id=")[2])  # notes of one look have no order
     assert [record.levelno for record in told] == [logging.ERROR] * notes
     found: list[dict[str, Any]] = sorted(
         (json.loads(note.read_bytes()) for note in (lab.path / "lost").iterdir()), key=lambda note: note["from_id"]

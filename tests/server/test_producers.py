@@ -11,6 +11,7 @@ from tests.server.test_command_line import run
 from tests.support.events import encode, make_event
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
+from tests.support.users import add_worker
 from tests.support.workers import PARTITION, changed, settings
 from worker.chores import Chores
 from worker.directory import Directory
@@ -22,7 +23,6 @@ from worker.stream.link import Connector, connector
 from worker.stream.producers import prune_producers, read_producers
 
 KEYS = Keys.of(PARTITION)
-ACL = Path(__file__).resolve().parents[2] / "config" / "valkey.acl"
 DAY_MS = 86_400_000
 NOTE = {
     "at": 1_795_373_309_671, "node": "mx1", "pid": 4711, "spoolBytes": 1_234_567, "published": 11, "batches": 7,
@@ -222,9 +222,7 @@ def test_on_a_full_server_producers_can_be_forgotten(client: Any, connect: Conne
 def test_the_workers_user_may_list_and_forget_producers(
     client: Any, valkey: RealValkey, stream: StreamSettings
 ) -> None:
-    [line] = [line for line in ACL.read_text().splitlines() if line.startswith("user worker ")]
-    client.execute_command("ACL", "SETUSER", *line.replace("#@worker_password@", ">secret").split()[1:])
-    connect = connector(stream, valkey.url.replace("redis://", "redis://worker:secret@"))
+    connect = connector(stream, add_worker(client, valkey.url))
     add(client, "silent", 40)
     assert len(read_producers(connect, PARTITION)) == 1
     assert prune_producers(connect, PARTITION, 30) == 1

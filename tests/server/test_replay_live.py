@@ -20,6 +20,7 @@ from tests.support.files import recipients_in
 from tests.support.replay import KEYS, Lab
 from tests.support.servers import RealValkey
 from tests.support.streams import register
+from tests.support.users import add_worker
 from tests.support.workers import PARTITION, HandClock, drain, make_worker, settings
 from worker.decode import RawEntry, payload_of
 from worker.errors import ExitCode, Fenced, StreamUnavailable
@@ -300,12 +301,9 @@ def test_nothing_delivered_since_then_is_nothing_to_do(lab: Live) -> None:
 
 
 def test_the_workers_user_may_replay_in_every_way(lab: Live) -> None:
-    acl = (Path(__file__).resolve().parents[2] / "config" / "valkey.acl").read_text()
-    [line] = [line for line in acl.splitlines() if line.startswith("user worker ")]
-    lab.client.execute_command("ACL", "SETUSER", *line.replace("#@worker_password@", ">secret").split()[1:])
     lab.publisher.publish_some(6)
     lab.work(6)
-    url = lab.valkey.url.replace("redis://", "redis://worker:secret@")
+    url = add_worker(lab.client, lab.valkey.url)
     for arguments in (
         ("--from", "-", "--into", "one", "--acknowledged"),
         ("--from", "-", "--export", "range.ndjson"),

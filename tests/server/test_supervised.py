@@ -42,7 +42,9 @@ class Registrations:
 
     def count(self) -> int:
         """Return how many there were."""
-        while (message := self._told.get_message(timeout=0.2)) is not None:
+        self._told.ping("so far")  # answered behind all that was told before
+        while (message := self._told.get_message(timeout=30)) is None or message["type"] != "pong":
+            assert message is not None, "the server does not answer"
             self._count += message["data"] == b"set"
         return self._count
 

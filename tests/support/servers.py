@@ -63,8 +63,16 @@ class RealValkey:
         return self._server.pid
 
     def start(self) -> None:
-        """Start it, on the data that it left."""
+        """Start it, on the data that it left, and wait until it has them."""
         self._server.start()
+        wait_until(self._answers, "the server has its data")
+
+    def _answers(self) -> bool:
+        with self.client() as client:
+            try:
+                return bool(client.ping())
+            except redis.BusyLoadingError:
+                return False
 
     def kill(self) -> None:
         """SIGKILL it; its data stays as it is on disk."""

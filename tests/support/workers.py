@@ -27,6 +27,10 @@ from worker.stream import Connector
 
 PARTITION = "haraka:accounting"
 
+#: The shortest times of a worker process that a loaded machine keeps: a server that stalls for less is no fault.
+SHORT_TIMES = {"socket_timeout_seconds": 5, "block_ms": 200, "lease_seconds": 11}
+SHORT_TIMES_INI = "".join(f"{key}={value}\n" for key, value in SHORT_TIMES.items())  # below [redis]
+
 
 def settings(path: Path, *, archiving: bool = True, name: str = "worker-1") -> Settings:
     """Return settings for tests: UTC, small batches, no waiting for entries."""

@@ -260,11 +260,12 @@ def used(pattern: str, *files: Path) -> set[str]:
 
 def test_the_workers_user_has_the_commands_of_the_workers_code_and_no_others() -> None:
     stream = ROOT / "worker" / "stream"
-    commands = used(r"(?:call|send)\(\s*\"([A-Z]+)\"(?:, \"([A-Z]+)\")?", *stream.glob("*.py"))
+    asked = r"(?:(?:call|send|send_command)\(|ask\([^\",]+,)\s*\"([A-Z]+)\"(?:, \"([A-Z]+)\")?"
+    commands = used(asked, *stream.glob("*.py"))
     scripted = used(r"redis\.call\('([A-Z]+)'(?:, '([A-Z]+)')?", *(stream / "scripts").glob("*.lua"))
     assert commands
     assert scripted
-    assert allowed("worker") == commands | scripted | {"client|setinfo"}  # which the client library sends
+    assert allowed("worker") == commands | scripted
 
 
 def test_the_plugins_user_has_the_commands_of_the_plugins_code_and_no_others() -> None:

@@ -11,7 +11,7 @@ from worker.errors import AccountingError, ExitCode
 class NotAudited(AccountingError):
     """The audit could not be finished."""
 
-    exit_code = ExitCode.NOT_AUDITED
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class Kind(StrEnum):

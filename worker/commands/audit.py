@@ -17,8 +17,9 @@ from worker.commands import audited, text
 from worker.commands.options import config_option, json_option, load_settings, redis_option, server_of
 from worker.commands.progress import progress
 from worker.commands.spans import span_of, types_option
-from worker.errors import AccountingError, ExitCode, StreamUnavailable
-from worker.identity import known_id, require_partition
+from worker.commands.used import used_id
+from worker.errors import AccountingError, ExitCode, StreamUnavailable, Unreadable
+from worker.identity import require_partition
 from worker.settings import DirectorySettings, Settings
 from worker.stream.snapshot import snapshots
 
@@ -68,15 +69,17 @@ class _Shelves:
     """The directories to look at: the configured one, where it is the partition's, and those that were named."""
 
     def __init__(self, settings: Settings, named: Sequence[Path]) -> None:
-        """Look where they are. Raises UsageError for a named one that is none, OSError."""
+        """Look where they are. Raises UsageError for a named one that is none, NotAudited, OSError."""
         self._found: dict[str, DirectorySettings] = {}
         for path in (settings.directory.path, *named):
             try:
                 directory_id = _id_of(path, settings.stream.partition)
+            except Unreadable as error:
+                raise NotAudited(f"not audited: {error}") from error
             except AccountingError as error:
                 if path in named:
                     raise click.UsageError(str(error)) from error
-                click.echo(f"{error}: its files are not looked at", err=True)
+                click.echo(text.escaped(f"{error}: its files are not looked at"), err=True)
                 continue
             at: DirectorySettings = msgspec.structs.replace(settings.directory, path=path.absolute())
             self._found.setdefault(directory_id, at)
@@ -88,7 +91,7 @@ class _Shelves:
 
 def _id_of(path: Path, partition: str) -> str:
     """Return the id of a directory of the partition. Raises AccountingError where it is none, OSError."""
-    directory_id = known_id(path)
+    directory_id = used_id(path)
     if directory_id is None:
         raise AccountingError(f"{path}: no worker has used it, it has no file .directory-id")
     require_partition(path, partition)

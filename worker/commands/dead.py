@@ -15,6 +15,7 @@ from worker.commands import text
 from worker.commands.options import Server, json_option, on_server
 from worker.stream.dead_letters import DeadLetters, Letter, NoSuchLetter, Outcome, dead_letters
 
+_MOST = 1_000_000  # letters in one list
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
@@ -40,7 +41,9 @@ def dead_group() -> None:
 @on_server
 @json_option
 @_type_option
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Show so many at most.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Show so many at most."
+)
 def list_command(server: Server, *, as_json: bool, event_type: str | None, limit: int) -> None:
     """List dead letters, the oldest first. Changes nothing."""
     with dead_letters(*server) as dead:

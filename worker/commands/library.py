@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -13,37 +13,64 @@ from schemas.catalogue import CUSTOM_PREFIX, FIELDS
 from schemas.events import TYPES
 from worker.commands.options import config_option, load_settings, redis_option, server_of
 from worker.commands.text import escaped
-from worker.errors import AccountingError, StreamUnavailable
-from worker.identity import known_id, require_partition
+from worker.commands.used import used_id
+from worker.errors import ExitCode, StreamUnavailable, Unreadable
+from worker.identity import require_partition
 from worker.inventory import Place, places
 from worker.manifest import BadManifest
 from worker.reading.criteria import Criterion
 from worker.reading.parse import is_known
 from worker.reading.search import Found, Search, list_files
+from worker.records import Record
 from worker.settings import Settings
 from worker.stream.commit_records import CommitRecords
 
 _NAMED = 3  # files that a trouble is told with
 
 
-class Library(NamedTuple):
+class Library:
     """The accounting files of a directory, some types of them."""
 
-    settings: Settings
-    places: Sequence[Place]
-    records: CommitRecords | None  # None: no worker has used the directory
+    def __init__(self, settings: Settings, places: Sequence[Place], records: CommitRecords | None) -> None:
+        """Take where they stand; no `records`: no worker has used the directory."""
+        self.settings = settings
+        self.places = places
+        self.records = records
+        self.is_whole = True  # nothing had to be left out
+        self._told: set[str] = set()
 
     def files(self) -> list[Found]:
-        """Return the files as they stand; says so where open ones have to be left out, and what is no manifest."""
+        """Return the files as they stand; says so where open ones have to be left out, and what cannot be read."""
         bad: list[BadManifest] = []
-        try:
-            records = self.records.read() if self.records else []
-        except StreamUnavailable as error:
-            warn(f"open files are left out: only the server knows how far they count ({error})")
-            records = []
-        found = list_files(self.places, records, bad)
-        warn_of_manifests(bad)
+        unreadable: list[OSError] = []
+        found = list_files(self.places, self._open_files(), bad, unreadable)
+        self.leave_out(*bad, *unreadable)
+        if self.records is None and not found:  # a volume that is not mounted looks like that
+            self.leave_out(f"{self.settings.directory.path}: no worker has used this directory")
         return found
+
+    def _open_files(self) -> list[Record]:
+        try:
+            return self.read_records()
+        except StreamUnavailable as error:
+            self.leave_out(f"open files are left out: only the server knows how far they count ({error})")
+            return []
+
+    def read_records(self) -> list[Record]:
+        """Return the directory's commit records; says once what is none. Raises StreamUnavailable."""
+        if self.records is None:
+            return []
+        found = self.records.read()
+        news = [why for why in self.records.unreadable if why not in self._told]
+        self._told.update(news)
+        self.leave_out(*(f"left out: {why}" for why in news))
+        return found
+
+    def leave_out(self, *what: BadManifest | OSError | str) -> None:
+        """Tell what is left out, and remember that something is."""
+        for each in what:
+            warn(each if isinstance(each, str) else f"left out: {_told(each)}")
+            self.is_whole = False
 
 
 def on_library(command: Callable[..., None]) -> Callable[..., None]:
@@ -69,9 +96,9 @@ def _library(settings: Settings, types: Sequence[str]) -> Iterator[Library]:
     path = settings.directory.path
     chosen = [place for place in places(settings.directory) if place.event_type in types]
     if not path.is_dir():
-        raise AccountingError(f"{path}: no such directory of accounting files")
+        raise Unreadable(f"{path}: no such directory of accounting files")
     require_partition(path, settings.stream.partition)
-    directory = known_id(path)
+    directory = used_id(path)
     if directory is None:
         yield Library(settings, chosen, None)
         return
@@ -117,10 +144,8 @@ def warn(message: str) -> None:
     click.echo(f"haraka-accounting: {escaped(message)}", err=True)
 
 
-def warn_of_manifests(bad: Iterable[BadManifest]) -> None:
-    """Tell what is no manifest: its file is left out."""
-    for error in bad:
-        warn(f"left out: {error}")
+def _told(error: BadManifest | OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
 
 
 def warn_of_troubles(search: Search) -> None:
@@ -130,3 +155,10 @@ def warn_of_troubles(search: Search) -> None:
         more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
         warn(f"{why}: {named}{more}")
     search.troubles.clear()
+
+
+def exit_code(count: int, library: Library, search: Search) -> ExitCode:
+    """Return what a search ends with: whether rows were found, and whether all was looked at where none were."""
+    if count:
+        return ExitCode.OK
+    return ExitCode.FAILED if library.is_whole and search.is_whole else ExitCode.UNAVAILABLE

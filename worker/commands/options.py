@@ -9,15 +9,19 @@ from typing import Any, NamedTuple
 import click
 
 from config.loader import Loaded, load
+from config.places import Purpose
 from worker.log import event
 from worker.server import BundledServer
 from worker.settings import Settings
 from worker.stream import Connector
 from worker.stream.link import connector
+from worker.stream.loading import patient
 
 _log = logging.getLogger(__name__)
 
 NAME_VARIABLE = "ACCOUNTING_NAME"
+
+_LOADING_SECONDS = 60.0
 
 config_option = click.option(
     "--config", "config_file", envvar="ACCOUNTING_CONFIG", show_envvar=True, metavar="FILE",
@@ -38,18 +42,33 @@ class Server(NamedTuple):
     partition: str
 
 
-def load_settings(config_file: Path | None, redis_url: str | None, name: str | None) -> Loaded:
+def load_settings(
+    config_file: Path | None, redis_url: str | None, name: str | None, purpose: Purpose = Purpose.READ
+) -> Loaded:
     """Return the settings and say what is unwise about them. Raises ConfigError."""
-    loaded = load(config_file, redis_url=redis_url, name=name)
+    loaded = load(config_file, redis_url=redis_url, name=name, purpose=purpose)
     for warning in loaded.warnings:
         event(_log, "config.warning", logging.WARNING, what=warning)
     return loaded
 
 
 def server_of(settings: Settings) -> Server:
-    """Return the configured server, or the bundled one."""
+    """Return the configured server, or the bundled one; one that is loading its data is waited for, and that is told.
+
+    A worker waits in its own way, which a stop ends.
+    """
+    connect, partition = server_now(settings)
+    return Server(patient(connect, partition, _LOADING_SECONDS, _tell_loading), partition)
+
+
+def server_now(settings: Settings) -> Server:
+    """Return the configured server, or the bundled one, without any patience."""
     url = settings.stream.url or BundledServer(settings.server).url
     return Server(connector(settings.stream, url), settings.stream.partition)
+
+
+def _tell_loading() -> None:
+    click.echo("haraka-accounting: the server is loading its data: waiting", err=True)
 
 
 def on_server(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
+
+from worker.commands import streams
 
 #: Says how far the work is, in the unit of its total, and how many things were done.
 Tell = Callable[[int, int], None]
@@ -26,9 +27,10 @@ def progress(doing: str, what: str, total: int | None) -> Iterator[Tell]:
 
     `what` names the things that are counted.
     """
-    console = Console(stderr=True)
+    console = streams.console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+    is_watched = console.is_terminal and not streams.is_plain()  # a bar is drawn with what colours are made of
+    with Progress(*columns, console=console, transient=True, disable=not is_watched) as shown:
         task = shown.add_task(doing, total=total, count=0, what=what)
 
         def tell(done: int, count: int) -> None:

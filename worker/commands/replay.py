@@ -48,7 +48,7 @@ class Request(NamedTuple):
 @types_option
 @click.option(
     "--recipient-domain", "domains", multiple=True, metavar="DOMAIN,…", callback=words,
-    help="Only rows of recipients in exactly this domain, in any case of letters.",
+    help="Only rows of recipients in exactly this domain, in any spelling of it.",
 )  # fmt: skip
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the files here.")
 @click.option("--export", "export_to", metavar="FILE", help="Write the entries as NDJSON; - is standard output.")
@@ -115,6 +115,8 @@ def _write(request: Request, into: Path, domains: Sequence[str], *, as_json: boo
 
 
 def _export(request: Request, to: str, *, as_json: bool) -> None:
+    if not Path(to).name:
+        raise click.UsageError("--export: expected the name of a file")
     with _opened(request) as source:
         export = Export(source)
         with progress("exporting", "entries", source.total) as tell:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import click
 
-from worker.commands.options import config_option, load_settings, redis_option
-from worker.errors import ExitCode
+from worker.commands.options import Server, config_option, load_settings, redis_option, server_of
+from worker.commands.text import escaped
+from worker.errors import ExitCode, Unreadable
 from worker.identity import require_partition
-from worker.server import BundledServer
-from worker.stream import Connector
+from worker.locks import is_at_work
 from worker.stream.inspection import inspect
-from worker.stream.link import connector
 
 _POLL_SECONDS = 0.2
 _ELSEWHERE = "where it runs in another container, send it SIGHUP there, such as docker kill -s HUP CONTAINER"
@@ -35,59 +34,82 @@ def rotate_command(
     if (name is None) != everyone:
         raise click.UsageError("expected --name CONSUMER or --all")
     settings = load_settings(config_file, redis_url, None).settings
-    url = settings.stream.url or BundledServer(settings.server).url
     require_partition(settings.directory.path, settings.stream.partition)
     found = {consumer: _holder(lock) for consumer, lock in _locks(settings.directory.path, name).items()}
     workers = {consumer: pid for consumer, pid in found.items() if pid is not None}
     if not workers:
         wanted = "no worker" if name is None else f"no worker {name}"
-        click.echo(f"{settings.directory.path}: {wanted} of this machine is at work here; {_ELSEWHERE}", err=True)
+        click.echo(
+            escaped(f"{settings.directory.path}: {wanted} of this machine is at work here; {_ELSEWHERE}"), err=True
+        )
         sys.exit(ExitCode.FAILED)
-    _rotate((connector(settings.stream, url), settings.stream.partition), workers, timeout)
+    _rotate(server_of(settings), workers, timeout)
 
 
-def _rotate(server: tuple[Connector, str], workers: dict[str, int], timeout: int) -> None:
+def _rotate(server: Server, workers: dict[str, int], timeout: int) -> None:
     """Send the signal, and wait until no record names the files of before as open ones."""
     before = _open_files(server, workers)
-    for pid in workers.values():
-        os.kill(pid, signal.SIGHUP)
+    for consumer, pid in workers.items():
+        _signal(consumer, pid)
     end = time.monotonic() + timeout
     while before and (left := before & _open_files(server, workers)):
         if time.monotonic() > end:
-            click.echo(f"not rotated within {timeout} s: {', '.join(sorted(left))}", err=True)
+            click.echo(escaped(f"not rotated within {timeout} s: {', '.join(sorted(left))}"), err=True)
             sys.exit(ExitCode.FAILED)
         time.sleep(_POLL_SECONDS)
     for file in sorted(before):
-        click.echo(file)
+        click.echo(escaped(file))
 
 
-def _open_files(server: tuple[Connector, str], consumers: Collection[str]) -> set[str]:
-    """Return the names of these consumers' open files that have rows."""
+def _signal(consumer: str, pid: int) -> None:
+    """Let a worker rotate; one that has ended meanwhile has sealed its files."""
+    try:
+        os.kill(pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return
+    except PermissionError as error:
+        raise Unreadable(f"process {pid} of consumer {consumer} is another user's: no right to signal it") from error
+
+
+def _open_files(server: Server, consumers: Collection[str]) -> set[str]:
+    """Return the names of these consumers' open files that have rows. Raises Unreadable where not all can be known."""
+    found = inspect(*server)
+    if found.unreadable:
+        raise Unreadable("; ".join(found.unreadable))
     return {
         file.name
-        for kind in inspect(*server).types.values()
+        for kind in found.types.values()
         for owner, file in kind.open_files.items()
         if owner.rpartition(" ")[0] in consumers and file.rows
     }
 
 
 def _locks(path: Path, name: str | None) -> dict[str, Path]:
-    """Return the lock files of a directory by consumer."""
-    return {lock.name[1:-5]: lock for lock in path.glob(".*.lock") if name in {None, lock.name[1:-5]}}
+    """Return the lock files of a directory by consumer. Raises OSError where that cannot be read."""
+    if not path.exists():
+        return {}
+    names = (entry.name for entry in os.scandir(path) if entry.name.startswith(".") and entry.name.endswith(".lock"))
+    return {each[1:-5]: path / each for each in names if name in {None, each[1:-5]}}
 
 
 def _holder(lock: Path) -> int | None:
     """Return the process that has a consumer's lock, None where it is none of this machine that can be seen.
 
     The number in the file may be that of another process: of a dead worker, or counted in another container. So it
-    must hold the lock file open, which a worker does for as long as it lives.
+    must hold the lock file open, which a worker does for as long as it lives. Raises OSError and Unreadable without the
+    right to look.
     """
-    with suppress(OSError, ValueError):
-        pid = int(lock.read_text("ascii"))
-        wanted = lock.stat()
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                found = descriptor.stat()
-                if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    return pid
+    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        pid, wanted = int(lock.read_text("ascii")), lock.stat()
+        try:
+            return pid if any(_is(descriptor, wanted) for descriptor in Path(f"/proc/{pid}/fd").iterdir()) else None
+        except PermissionError as error:
+            if is_at_work(lock.parent, lock.name[1:-5]):
+                raise Unreadable(f"{lock}: process {pid} is another user's: no right to look at it") from error
     return None
+
+
+def _is(descriptor: Path, wanted: os.stat_result) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(descriptor.stat(), wanted)
+    return False

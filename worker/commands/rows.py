@@ -4,11 +4,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.commands import text
+from worker.commands import streams, text
 from worker.reading.parse import MISSING
 from worker.reading.search import Row
 from worker.reading.timeline import Attempt, Story, first_value, stories
@@ -19,7 +18,8 @@ _SHOWN = ("timeLogged", "rcpt", "jobId", "dsnStatus", "dsnMsg")
 
 def write_rows(rows: Iterable[Row], *, as_json: bool) -> int:
     """Write rows to standard output as they come; returns how many."""
-    line: Callable[[Row], str] = _json if as_json else _styled if sys.stdout.isatty() else _plain
+    is_styled = sys.stdout.isatty() and not streams.is_plain()
+    line: Callable[[Row], str] = _json if as_json else _styled if is_styled else _plain
     count = 0
     for row in rows:
         sys.stdout.write(line(row) + "\n")
@@ -52,7 +52,7 @@ def write_timeline(rows: Sequence[Row]) -> None:
     told = stories(rows)
     facts = {"queued": told[0].queued, "from": first_value(rows, ("orig",)), "recipients": str(len(told))}
     shown = "  ".join(f"{name} {value}" for name, value in facts.items() if value != MISSING)
-    Console().print(Text(text.escaped(f"{rows[0].values['jobId']}  {shown}"), style="bold"), soft_wrap=True)
+    streams.console().print(Text(text.escaped(f"{rows[0].values['jobId']}  {shown}"), style="bold"), soft_wrap=True)
     text.show(_table(told))
 
 

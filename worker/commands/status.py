@@ -2,7 +2,6 @@
 
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -11,16 +10,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.commands import text
-from worker.commands.options import NAME_VARIABLE, config_option, json_option, load_settings, redis_option
+from worker.commands import streams, text
+from worker.commands.options import (
+    NAME_VARIABLE,
+    Server,
+    config_option,
+    json_option,
+    load_settings,
+    redis_option,
+    server_now,
+    server_of,
+)
 from worker.errors import ExitCode
 from worker.forecast import Forecast, forecast
-from worker.server import BundledServer
-from worker.stream.inspection import ConsumerStatus, PartitionStatus, inspect
+from worker.locks import is_at_work
+from worker.settings import Settings
+from worker.stream.inspection import PartitionStatus, inspect
 from worker.stream.keys import COUNTERS
-from worker.stream.link import connector
+from worker.stream.link import Refused
 from worker.stream.memory import measure
 from worker.stream.retention import Blocked
+
+_STATES = {True: Text("alive"), False: Text("no lease", style="red"), None: Text("its lease was evicted", style="red")}
 
 
 @click.command(name="status")
@@ -32,33 +43,60 @@ from worker.stream.retention import Blocked
     help="Print nothing; exit with 1 unless this consumer works. Without a name: the one that `work` has here.",
 )  # fmt: skip
 def status_command(config_file: Path | None, redis_url: str | None, consumer: str | None, *, as_json: bool) -> None:
-    """Show streams, consumers, open files and the ledger. Changes nothing."""
+    """Show streams, consumers, open files and the ledger. Changes nothing.
+
+    What cannot be read is named, and all else shown. Exit code 74: something could not be read, or no server answered.
+    """
     settings = load_settings(config_file, redis_url, os.environ.get(NAME_VARIABLE)).settings
-    url = settings.stream.url or BundledServer(settings.server).url
-    connect, partition = connector(settings.stream, url), settings.stream.partition
-    found = inspect(connect, partition)
+    lease_seconds = settings.stream.lease_seconds
     if consumer is not None:
-        name = consumer or settings.worker.name
-        sys.exit(0 if any(each.alive for each in found.consumers if each.name == name) else ExitCode.FAILED)
-    memory = forecast(
-        measure(connect, partition), retention_days=settings.stream.retention_days,
-        limit_bytes=settings.stream.max_bytes, is_blocked=bool(found.blocked),
-    )  # fmt: skip
+        found = inspect(*server_now(settings), lease_seconds)
+        sys.exit(0 if _works(found, consumer or settings.worker.name, settings) else ExitCode.FAILED)
+    server = server_of(settings)
+    found = inspect(*server, lease_seconds)
+    memory = _forecast(server, settings, found)
     if as_json:
         click.echo(text.as_json({**msgspec.to_builtins(found), "memory": memory}))
     else:
-        _show(found, memory, Console())
+        _show(found, memory, streams.console())
+    if found.unreadable:
+        sys.exit(ExitCode.UNAVAILABLE)
 
 
-def _show(status: PartitionStatus, memory: Forecast, console: Console) -> None:
+def _works(found: PartitionStatus, name: str, settings: Settings) -> bool:
+    """Tell whether a consumer works; where the server cannot tell, whether a process has the lock on its name here."""
+    alive = [each.alive for each in found.consumers if each.name == name]
+    return True in alive or (None in alive and is_at_work(settings.directory.path, name))
+
+
+def _forecast(server: Server, settings: Settings, found: PartitionStatus) -> Forecast | None:
+    """Return what becomes of the server's memory, None where that cannot be measured."""
+    try:
+        memory = measure(*server)
+    except Refused as error:
+        if str(error) not in found.unreadable:
+            found.unreadable.append(str(error))
+        return None
+    return forecast(
+        memory, retention_days=settings.stream.retention_days, limit_bytes=settings.stream.max_bytes,
+        is_blocked=bool(found.blocked),
+    )  # fmt: skip
+
+
+def _show(status: PartitionStatus, memory: Forecast | None, console: Console) -> None:
     console.print(_streams(status))
-    console.print(_memory(memory))
+    if memory:
+        console.print(_memory(memory))
     console.print(_consumers(status))
     console.print(_open_files(status))
     if status.dead_letters:
         console.print(f"{status.dead_letters} dead letters", style="bold red")
     for blocked in status.blocked:
         console.print(_blocked(blocked), style="bold red")
+    for warning in status.warnings:
+        console.print(Text(f"warning: {text.escaped(warning)}"), style="bold red", soft_wrap=True)
+    for trouble in status.unreadable:
+        console.print(Text(f"cannot be read: {text.escaped(trouble)}"), style="bold red", soft_wrap=True)
 
 
 def _blocked(blocked: Blocked) -> Text:
@@ -68,7 +106,7 @@ def _blocked(blocked: Blocked) -> Text:
 
 
 def _streams(status: PartitionStatus) -> Table:
-    table = Table(title=f"Streams of {{{status.partition}}}", title_justify="left")
+    table = Table(title=Text(f"Streams of {{{text.escaped(status.partition)}}}"), title_justify="left")
     table.add_column("")
     for name in status.types:
         table.add_column(name, justify="right")
@@ -121,20 +159,14 @@ def _consumers(status: PartitionStatus) -> Table:
         table.add_column(column)
     for consumer in status.consumers:
         table.add_row(
-            consumer.name,
-            "alive" if consumer.alive else "[red]no lease[/red]",
-            consumer.directory or "-",
-            "-" if consumer.batch is None else f"{consumer.batch:,}",
-            _instant(consumer),
-            str(consumer.closing),
+            text.cell(consumer.name),
+            _STATES[consumer.alive],
+            text.cell(consumer.directory),
+            text.cell(consumer.batch),
+            Text(text.instant(consumer.committed_ms, precise=True)),
+            text.cell(consumer.closing),
         )
     return table
-
-
-def _instant(consumer: ConsumerStatus) -> str:
-    if consumer.committed_ms is None:
-        return "-"
-    return datetime.fromtimestamp(consumer.committed_ms / 1000, UTC).isoformat(" ", "milliseconds")
 
 
 def _open_files(status: PartitionStatus) -> Table:
@@ -143,5 +175,5 @@ def _open_files(status: PartitionStatus) -> Table:
         table.add_column(column, justify="right" if column in {"rows", "bytes"} else "left")
     for name, kind in status.types.items():
         for owner, file in kind.open_files.items():
-            table.add_row(name, owner, file.name, f"{file.rows:,}", f"{file.length:,}")
+            table.add_row(*map(text.cell, (name, owner, file.name, file.rows, file.length)))
     return table

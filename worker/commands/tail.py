@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from worker.commands.library import Library, on_library, warn, warn_of_manifests, warn_of_troubles, where_option
+from worker.commands.library import Library, exit_code, on_library, warn, warn_of_troubles, where_option
 from worker.commands.options import json_option
 from worker.commands.rows import write_rows
-from worker.errors import AccountingError, StreamUnavailable
+from worker.errors import ExitCode, StreamUnavailable, Unreadable
 from worker.reading.criteria import Criteria, Criterion
 from worker.reading.follow import Follower
 from worker.reading.last import last_rows
@@ -28,33 +28,35 @@ def tail_command(library: Library, *, count: int, follow: bool, conditions: Sequ
     """Show the last rows in order of time. Changes nothing, and is safe while workers run.
 
     -f shows each row once, while files rotate and are archived, compressed or removed; rows that are committed
-    together are in order of time. With --json, one object a line, with every column.
+    together are in order of time. With --json, one object a line, with every column. Exit code 74: there was nothing to
+    show, and not everything could be looked at.
     """
     search = Search(Criteria(tuple(conditions)), Span(), library.settings.rows)
     if not follow:
-        _show_last(search, library.files(), count, as_json=as_json)
+        shown = _show_last(search, library.files(), count, as_json=as_json)
+        if exit_code(shown, library, search) is ExitCode.UNAVAILABLE:  # that there are no rows is no failure
+            sys.exit(ExitCode.UNAVAILABLE)
         return
     if library.records is None:
-        raise AccountingError(
-            f"{library.settings.directory.path}: no worker has used this directory: nothing to follow"
-        )
-    follower = Follower(library.places, library.records.read)
+        raise Unreadable(f"{library.settings.directory.path}: no worker has used this directory: nothing to follow")
+    follower = Follower(library.places, library.read_records)
     try:
         files = follower.begin()
-        warn_of_manifests(follower.bad)
+        library.leave_out(*follower.bad)
         _show_last(search, files, count, as_json=as_json)
-        _follow(search, follower, as_json=as_json)
+        _follow(library, search, follower, as_json=as_json)
     except KeyboardInterrupt:
         return
 
 
-def _show_last(search: Search, files: Sequence[Found], count: int, *, as_json: bool) -> None:
+def _show_last(search: Search, files: Sequence[Found], count: int, *, as_json: bool) -> int:
     latest = last_rows(search, files, count, filtered=search.is_choosy)
-    write_rows((search.row(found, match) for found, match in latest), as_json=as_json)
+    shown = write_rows((search.row(found, match) for found, match in latest), as_json=as_json)
     warn_of_troubles(search)
+    return shown
 
 
-def _follow(search: Search, follower: Follower, *, as_json: bool) -> None:
+def _follow(library: Library, search: Search, follower: Follower, *, as_json: bool) -> None:
     """Show what is committed from now on; ends when nobody reads it any more."""
     reader = select.poll()
     reader.register(sys.stdout, 0)
@@ -68,6 +70,6 @@ def _follow(search: Search, follower: Follower, *, as_json: bool) -> None:
             is_away = True
             continue
         is_away = False
-        warn_of_manifests(follower.bad)
+        library.leave_out(*follower.bad)
         write_rows(search.rows(grown), as_json=as_json)
         warn_of_troubles(search)

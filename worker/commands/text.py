@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import msgspec
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from worker.commands import streams
 
 MISSING = "-"
 
@@ -23,11 +24,12 @@ def escaped(value: bytes | str) -> str:
     )
 
 
-def instant(ms: int | None) -> str:
-    """Return an instant in UTC, to the second; as a number where no calendar has it."""
-    if ms is None or ms >= _LAST_INSTANT_MS:
+def instant(ms: int | None, *, precise: bool = False) -> str:
+    """Return an instant in UTC, to the second or the millisecond; as a number where no calendar has it."""
+    if ms is None or not 0 <= ms < _LAST_INSTANT_MS:
         return MISSING if ms is None else str(ms)
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    second = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{second}.{ms % 1000:03}" if precise else second
 
 
 def as_json(value: object) -> str:
@@ -43,15 +45,18 @@ def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:
     return shown
 
 
+def cell(value: object) -> Text:
+    """Return a value that may be missing; a text is escaped, and cut where it is very long."""
+    shown = MISSING if value is None else f"{value:,}" if isinstance(value, int) else escaped(str(value))
+    return Text(shown if len(shown) <= _WIDEST else f"{shown[: _WIDEST - 1]}…")
+
+
 def add_row(shown: Table, *cells: object, style: str = "") -> None:
-    """Add a row of values that may be missing; texts are escaped, and cut where they are very long."""
-    texts = (
-        MISSING if cell is None else f"{cell:,}" if isinstance(cell, int) else escaped(str(cell)) for cell in cells
-    )
-    shown.add_row(*(Text(text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}…") for text in texts), style=style)
+    """Add a row of values that may be missing."""
+    shown.add_row(*map(cell, cells), style=style)
 
 
 def show(shown: Table) -> None:
     """Print a table as wide as it is, whatever the terminal: ids stay whole, and lines can be searched."""
-    natural = Console(width=_WIDEST * len(shown.columns) * 2).measure(shown).maximum
-    Console(width=max(Console().width, natural)).print(shown)
+    natural = streams.console(width=_WIDEST * len(shown.columns) * 2).measure(shown).maximum
+    streams.console(width=max(streams.console().width, natural)).print(shown)

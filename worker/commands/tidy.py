@@ -6,9 +6,11 @@ from pathlib import Path
 import click
 import msgspec
 
+from config.places import Purpose
 from worker.commands.options import config_option, load_settings
+from worker.commands.used import used_id
 from worker.errors import DiskTrouble, ExitCode
-from worker.identity import known_id, require_partition
+from worker.identity import require_partition
 from worker.janitor import Janitor
 
 
@@ -20,9 +22,9 @@ def tidy_command(config_file: Path | None) -> None:
     Workers do it themselves, once a minute; this is for a directory without one, or to see at once what fails.
     Exit code 1 says that something could not be done, 73 that a worker is at it.
     """
-    settings = load_settings(config_file, None, None).settings
+    settings = load_settings(config_file, None, None, Purpose.TIDY).settings
     path = settings.directory.path
-    if known_id(path) is None:
+    if used_id(path) is None:
         raise DiskTrouble(f"{path}: no directory of accounting files: expected one that a worker has used")
     require_partition(path, settings.stream.partition)
     janitor = Janitor(settings.directory, settings.janitor, archiving=settings.rotation.archiving)

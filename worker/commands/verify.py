@@ -21,14 +21,14 @@ _MOST_THREADS = 4  # hashing lets others run; more would only wait for the disk
 
 
 @click.command(name="verify")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path(exists=True, path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE…", type=click.Path(path_type=Path))
 @json_option
 def verify_command(files: Sequence[Path], *, as_json: bool) -> None:
     """Compare sealed files with their manifests: bytes, SHA-256, rows, header, and those of the compressed form.
 
     FILE is a data file, its compressed form, a manifest, or a directory: then every sealed file below it. Needs neither
-    server nor configuration, and changes nothing. With --json, one object a line. Exit code 1: something differs, or a
-    file that was named is not sealed.
+    server nor configuration, and changes nothing. With --json, one object a line. Exit code 1: something differs or
+    cannot be read, or a file that was named is not sealed; everything else is looked at all the same.
     """
     found = list(dict.fromkeys(target for path in files for target in targets(path)))
     with progress("verifying", "files", sum(map(content_bytes, found))) as tell:
@@ -44,7 +44,8 @@ def verify_command(files: Sequence[Path], *, as_json: bool) -> None:
 
 def _is_wrong(target: Target, finding: Finding) -> bool:
     """Tell whether a finding is an error: that a file of a directory is not sealed yet is none."""
-    return finding.state is State.DIFFERS or (finding.state is State.NOT_SEALED and target.given is not None)
+    is_asked_for = finding.state is State.NOT_SEALED and target.given is not None
+    return finding.state in {State.DIFFERS, State.UNREADABLE} or is_asked_for
 
 
 def _findings(found: Sequence[Target], tell: Tell) -> Iterator[Finding]:

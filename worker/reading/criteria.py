@@ -1,13 +1,14 @@
 """Criteria: what a row must show to be found. Pure.
 
-Addresses and domains ignore the case of ASCII letters; every other value must be the same. A criterion names bytes
-that stand in each line it holds for, so that most of a file needs no parsing.
+Addresses and domains are compared by what they mean (`worker.addresses`); every other value must be the same. A
+criterion names bytes that stand in each line it holds for, so that most of a file needs no parsing.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from worker.addresses import common_text, folded_address, folded_domain
 from worker.reading.parse import MISSING, find_column
 from worker.settings import Format
 
@@ -16,7 +17,7 @@ class Rule(Enum):
     """How a value is compared."""
 
     EXACT = "exact"
-    ADDRESS = "address"  # the case of ASCII letters does not count
+    ADDRESS = "address"  # by what it means: letters of any case, domains in any spelling
     DOMAIN = "domain"  # of an address; with a dot in front, its subdomains too
 
 
@@ -38,11 +39,10 @@ class Criterion(NamedTuple):
         """Return what to look for; empty where nothing narrows the search."""
         if self.value == MISSING:
             return Needle(b"", folded=False)
+        text = self.value if self.rule is Rule.EXACT else common_text(self.value.removeprefix("."))
         # Quotes are doubled in delimited files, and escaped in JSON as backslashes are.
-        text = self.value.replace("\\", '"') if layout_format is Format.JSONL else self.value
-        piece = max(text.split('"'), key=len)
-        folded = self.rule is not Rule.EXACT
-        return Needle(_folded(piece) if folded else _encoded(piece), folded)
+        text = text.replace("\\", '"') if layout_format is Format.JSONL else text
+        return Needle(_encoded(max(text.split('"'), key=len)), folded=self.rule is not Rule.EXACT)
 
     def holds(self, values: Mapping[str, str], columns: Mapping[str, str]) -> bool:
         """Tell whether a row shows it; `columns` says how the file calls the columns."""
@@ -51,9 +51,9 @@ class Criterion(NamedTuple):
             case Rule.EXACT:
                 return value == self.value
             case Rule.ADDRESS:
-                return _folded(value) == _folded(self.value)
+                return folded_address(value) == folded_address(self.value)
             case Rule.DOMAIN:
-                return _is_in(_folded(value), _folded(self.value))
+                return _is_in(value, self.value)
 
 
 class Criteria(NamedTuple):
@@ -80,11 +80,8 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")  # as a command line holds bytes that are no UTF-8
 
 
-def _folded(text: str) -> bytes:
-    return _encoded(text).lower()
-
-
-def _is_in(address: bytes, domain: bytes) -> bool:
+def _is_in(address: str, domain: str) -> bool:
     """Tell whether an address is in a domain, or (`.domain`) in it or below it."""
-    _, at, own = address.rpartition(b"@")
-    return bool(at) and (own == domain.removeprefix(b".") or (domain.startswith(b".") and own.endswith(domain)))
+    _, at, own = address.rpartition("@")
+    found, wanted = folded_domain(own), folded_domain(domain.removeprefix("."))
+    return bool(at) and (found == wanted or (domain.startswith(".") and found.endswith(f".{wanted}")))

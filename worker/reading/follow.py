@@ -30,8 +30,8 @@ class Follower:
         self._listings = {place.open: Listing(place) for place in places}
         self._shown: dict[_Key, int] = {}  # files that are not known to be sealed, up to where
         self._finished: dict[Path, set[str]] = {place.open: set() for place in places}  # sealed ones, by name
-        self._refused: set[Path] = set()  # what is no manifest, told once
-        self.bad: list[BadManifest] = []  # those of the last poll
+        self._refused: set[Path] = set()  # what is no manifest or cannot be read, told once
+        self.bad: list[BadManifest | OSError] = []  # those of the last poll
 
     def begin(self) -> list[Found]:
         """Return the files as they stand now; what they hold counts as shown."""
@@ -55,8 +55,21 @@ class Follower:
         finished = self._finished[place.open]
         files = {stored.path.name: stored for stored in unsealed(place, records) if stored.path.name not in finished}
         if self._listings[place.open].is_due():
-            files |= self._sealed(place, sealed_names(place) - finished)
+            files |= self._sealed(place, self._sealed_names(place) - finished)
         return list(files.values())
+
+    def _sealed_names(self, place: Place) -> set[str]:
+        try:
+            return sealed_names(place)
+        except OSError as error:
+            self._refuse(place.open, error)
+            return set()
+
+    def _refuse(self, path: Path, error: BadManifest | OSError) -> None:
+        """Tell once what is left out."""
+        if path not in self._refused:
+            self.bad.append(error)
+        self._refused.add(path)
 
     def _sealed(self, place: Place, names: Iterable[str]) -> dict[str, Stored]:
         """Return the sealed files of these names that have not expired."""
@@ -64,10 +77,8 @@ class Follower:
         for name in names:
             try:
                 stored = sealed_file(place, name)
-            except BadManifest as error:
-                if (place.open / name) not in self._refused:
-                    self.bad.append(error)
-                self._refused.add(place.open / name)
+            except (BadManifest, OSError) as error:
+                self._refuse(place.open / name, error)
                 continue
             if stored:
                 files[name] = stored

@@ -9,7 +9,7 @@ import heapq
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -91,8 +91,11 @@ class Runs:
         """Write a run down; returns what reads it, a little at a time."""
         start = self._end
         content = b"".join(b"%d %b" % match for match in run)
-        self._file.write(content)
-        self._file.flush()
+        try:
+            self._file.write(content)
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, gettempdir()) from error
         self._end += len(content)
         return self._read(start, self._end)
 

@@ -74,14 +74,16 @@ class Shape(NamedTuple):
     timezone: tzinfo
 
 
-def list_files(places: Sequence[Place], records: Sequence[Record], bad: list[BadManifest]) -> list[Found]:
-    """Return the files that have rows, by their first second, then by type and name.
+def list_files(
+    places: Sequence[Place], records: Sequence[Record], bad: list[BadManifest], unreadable: list[OSError]
+) -> list[Found]:
+    """Return the files that have rows, by their first second, then by type and name; what cannot be told goes to lists.
 
     The records must have been read before: a file that was sealed meanwhile is then listed as sealed, and none missed.
     """
     files = {}
     for place in places:
-        for stored in (*unsealed(place, records), *sealed(place, bad)):
+        for stored in (*unsealed(place, records), *sealed(place, bad, unreadable)):
             files[place.event_type, stored.path.name] = Found(place, stored)
     return by_start(found for found in files.values() if found.stored.rows)
 
@@ -101,6 +103,7 @@ class Search:
         self._rows = rows
         self._shapes: dict[tuple[str, str], Shape] = {}
         self.troubles: dict[str, list[Path]] = defaultdict(list)
+        self.is_whole = True  # nothing kept it from looking at a file; one without a column shows nothing of it
 
     @property
     def is_choosy(self) -> bool:
@@ -126,9 +129,9 @@ class Search:
                 if shape and (columns := self._columns(shape, stored)) is not None:
                     yield from self._in_content(content, found, shape, columns, start)
         except NotHere:
-            self.troubles["not here any more"].append(stored.path)
+            self._miss("not here any more", stored)
         except UNREADABLE as error:
-            self.troubles[f"cannot be read ({error})"].append(stored.path)
+            self._miss(f"cannot be read ({error})", stored)
 
     def row(self, found: Found, match: Match) -> Row:
         """Return what stands in a line that was found."""
@@ -141,7 +144,7 @@ class Search:
         try:
             shape = self._read_shape(content, stored)
         except ValueError:  # an unknown format, a foreign header, a first line that is none
-            self.troubles["its first line does not fit its format"].append(stored.path)
+            self._miss("its first line does not fit its format", stored)
             return None
         self._shapes[_key(found)] = shape
         return shape
@@ -189,7 +192,12 @@ class Search:
                 if second is not None and self._criteria.hold(values, columns):
                     yield Match(second, line)
         if bad_lines:
-            self.troubles[f"{bad_lines} lines do not have the columns of the header"].append(found.stored.path)
+            self._miss(f"{bad_lines} lines do not have the columns of the header", found.stored)
+
+    def _miss(self, why: str, stored: Stored) -> None:
+        """Note what could not be looked at."""
+        self.troubles[why].append(stored.path)
+        self.is_whole = False
 
     def _second(self, values: Mapping[str, str], found: Found, timezone: tzinfo) -> int | None:
         """Return what orders a row, None where it is outside of the span; the file's first second without a time."""

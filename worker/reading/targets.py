@@ -1,6 +1,7 @@
 """Targets: which sealed files paths on a command line stand for. Reads names only."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,27 +18,36 @@ class Target(NamedTuple):
     path: Path
     given: Path | None = None  # a form of its content that was asked for by name
     is_sealed: bool = True
+    trouble: str | None = None  # it is nothing that could be looked at
 
 
 def targets(path: Path) -> Iterator[Target]:
-    """Yield what a path stands for: a data file, a compressed one, a manifest, or all that is in a directory."""
-    if path.is_dir():
-        yield from _in_directory(path)
-    elif path.suffix == ".json" and not manifest_path(path).exists():
-        yield Target(path.with_suffix(""))
-    else:
-        plain = _plain(path)
-        yield Target(plain, path, manifest_path(plain).exists())
+    """Yield what a path stands for: a data file, a compressed one, a manifest, or all that is in a directory.
+
+    What is not there or cannot be read is a target too, with its trouble.
+    """
+    try:
+        if stat.S_ISDIR(path.stat().st_mode):
+            yield from _in_directory(path)
+        elif path.suffix == ".json" and not manifest_path(path).exists():
+            yield Target(path.with_suffix(""))
+        else:
+            plain = _plain(path)
+            yield Target(plain, path, manifest_path(plain).exists())
+    except OSError as error:
+        yield Target(path, trouble=error.strerror)
 
 
 def _in_directory(path: Path) -> Iterator[Target]:
-    for directory, below, files in os.walk(path):
+    unreadable: list[OSError] = []
+    for directory, below, files in os.walk(path, onerror=unreadable.append):
         names = set(files)
         below[:] = sorted(
             name for name in below if not name.startswith(".") and not (names & _MARKS and name in _ASIDE)
         )
         for name in sorted({_data_name(name) for name in files if not name.startswith(".") and name not in _MARKS}):
             yield Target(Path(directory, name), is_sealed=f"{name}.json" in names)
+    yield from (Target(Path(os.fsdecode(error.filename)), trouble=error.strerror) for error in unreadable)
 
 
 def _data_name(name: str) -> str:
@@ -53,4 +63,11 @@ def content_bytes(target: Target) -> int:
     """Return how many bytes will be read to verify a target, about."""
     plain = target.path
     forms = [target.given] if target.given else [plain, *(plain.with_name(plain.name + ending) for ending in ENDINGS)]
-    return max((form.stat().st_size for form in forms if form.exists()), default=0)
+    return max(map(_bytes_of, forms))
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # reading it tells
+        return 0

@@ -5,6 +5,7 @@ moved, compressed or removed between two looks is looked at again.
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +15,7 @@ from msgspec import Struct
 
 from worker.inventory import decompressed
 from worker.manifest import BadManifest, Manifest, decode, manifest_path
-from worker.reading.content import UNREADABLE
+from worker.reading.content import UNREADABLE, require_file
 from worker.reading.targets import Target
 from worker.rows import header_line
 from worker.settings import Format
@@ -31,6 +32,7 @@ class State(StrEnum):
     NOT_SEALED = "not sealed"
     ELSEWHERE = "in object storage only"
     GONE = "gone"  # moved or removed while it was looked at
+    UNREADABLE = "cannot be read"
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -48,7 +50,22 @@ Tell = Callable[[int], object]
 
 
 def verify(target: Target, tell: Tell) -> Finding:
-    """Compare a file with its manifest. Raises nothing but what nobody can expect."""
+    """Compare a file with its manifest. What keeps it from being looked at is its finding, not an error."""
+    try:
+        return _found(target, tell)
+    except OSError as error:
+        where = Path(os.fsdecode(error.filename)) if error.filename is not None else target.path
+        return _unreadable(where, error.strerror or str(error))
+
+
+def _unreadable(path: Path, why: str) -> Finding:
+    return Finding(path=str(path), state=State.UNREADABLE, differences=[why])
+
+
+def _found(target: Target, tell: Tell) -> Finding:
+    """Compare; raises OSError for what cannot be read."""
+    if target.trouble is not None:
+        return _unreadable(target.path, target.trouble)
     if not target.is_sealed:
         return Finding(path=str(target.given or target.path), state=State.NOT_SEALED)
     for _ in range(3):  # it may be moved on meanwhile
@@ -64,6 +81,7 @@ def verify(target: Target, tell: Tell) -> Finding:
 def _verify(target: Target, tell: Tell) -> Finding:
     """Compare; raises FileNotFoundError where manifest or content is not there."""
     beside = manifest_path(target.path)
+    require_file(beside)
     try:
         manifest = decode(beside.read_bytes(), beside)
     except BadManifest as error:
@@ -86,6 +104,7 @@ def _differences(path: Path, manifest: Manifest, tell: Tell) -> Iterator[str]:
     if is_compressed and (manifest.compressed is None or manifest.compressed.name != path.name):
         yield "manifest: it names no such compressed file"
         return
+    require_file(path)
     with path.open("rb", buffering=0) as file:
         raw = _Digested(file, tell)
         try:

@@ -6,7 +6,7 @@ from typing import Self
 import msgspec
 
 from worker import records
-from worker.errors import ServerRefused, StreamUnavailable
+from worker.errors import StreamUnavailable
 from worker.records import Record
 from worker.stream.keys import Keys
 from worker.stream.link import Connector, Link
@@ -20,11 +20,12 @@ class CommitRecords:
         self._suffix = f" {directory}"
         self._link = Link(connect)
         self._is_open = False
+        self.unreadable: list[str] = []  # what the last reading left out, and why
 
     def read(self) -> list[Record]:
-        """Return the records, one for each consumer that ever worked in the directory.
+        """Return the records, one for each consumer that ever worked in the directory. Raises StreamUnavailable.
 
-        Raises StreamUnavailable, and ServerRefused where a record was not written by this version.
+        One that was not written by this version is left out.
         """
         try:
             if not self._is_open:
@@ -34,8 +35,10 @@ class CommitRecords:
         except StreamUnavailable:
             self.close()
             raise
+        self.unreadable = []
         fields = zip(stored[::2], stored[1::2], strict=True)
-        return [self._record(name, value) for name, value in fields if name.endswith(self._suffix.encode())]
+        mine = [(name, value) for name, value in fields if name.endswith(self._suffix.encode())]
+        return [record for name, value in mine if (record := self._record(name, value))]
 
     def close(self) -> None:
         """Give the connection up."""
@@ -50,9 +53,10 @@ class CommitRecords:
     ) -> None:
         self.close()
 
-    def _record(self, name: bytes, value: bytes) -> Record:
+    def _record(self, name: bytes, value: bytes) -> Record | None:
         try:
-            return records.decode(value) or Record()
+            return records.decode(value)
         except msgspec.MsgspecError as error:
             owner = name.decode("utf-8", "replace")
-            raise ServerRefused(f"{self._key}: the record of {owner} cannot be read: {error}") from error
+            self.unreadable.append(f"{self._key}: the record of {owner} cannot be read: {error}")
+            return None

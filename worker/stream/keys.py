@@ -16,6 +16,22 @@ COUNTERS = (
 )  # fmt: skip
 
 
+_TYPES = {
+    **dict.fromkeys((*TYPES, "dead", "settled"), "stream"),
+    **dict.fromkeys(("producers", "owners", "records", "ledger", "nodes", "watch"), "hash"),
+    **dict.fromkeys(("history", "written", "directories"), "hash"),
+    "epoch": "string",
+    "wanted": "set",
+    "lease": "string",
+}
+
+
+def type_of(key: str) -> str | None:
+    """Return the type that a key of a partition has, as Redis calls it; None for a key that is none of ours."""
+    name = key.partition("}:")[2]
+    return _TYPES.get("lease" if name.startswith("lease:") else name)
+
+
 class Keys(NamedTuple):
     """Every key of one partition, as Redis knows it."""
 

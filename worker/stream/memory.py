@@ -21,8 +21,8 @@ def measure(connect: Connector, partition: str) -> Memory:
         seconds, microseconds = link.call("TIME")
         now = int(seconds) + int(microseconds) / 1e6
         return Memory(
-            used_bytes=int(facts["used_memory"]),
-            max_bytes=int(facts["maxmemory"]),
+            used_bytes=int(facts.get("used_memory", 0)),  # a hosted server may not tell
+            max_bytes=int(facts.get("maxmemory", 0)),
             streams=[_stream(link, key, now) for key in keys.streams.values()],
         )
     finally:

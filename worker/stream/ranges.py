@@ -10,9 +10,9 @@ from typing import NamedTuple
 from worker.batch import BatchSize
 from worker.decode import RawEntry
 from worker.errors import StreamUnavailable
-from worker.stream.inspection import group_of
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
+from worker.stream.look import group_of
 
 FIRST, LAST = "-", "+"  # as Redis calls the ends of a stream
 

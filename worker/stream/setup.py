@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from schemas.events import TYPES
 from worker import records
-from worker.errors import ServerRefused
+from worker.errors import ServerRefused, StreamUnavailable
 from worker.log import event
 from worker.stream import outdated
+from worker.stream.fitness import SECTIONS, Fitness, judge
 from worker.stream.keys import COUNTERS, GROUP, PLACEHOLDER, Keys
 from worker.stream.link import Link, Refused
 
@@ -105,18 +106,27 @@ def acknowledged_through(link: Link, keys: Keys) -> dict[str, str]:
 
 
 def check_server(link: Link) -> list[str]:
-    """Look at the server's settings; returns warnings. Raises ServerRefused for a policy that deletes streams."""
+    """Look at the server's settings; returns warnings.
+
+    Raises ServerRefused for what deletes streams or lacks what is used, StreamUnavailable for a replica.
+    """
     try:
-        facts = info(link, "memory") | info(link, "persistence")
+        fit = fitness_of(link)
     except Refused as error:
-        return [f"eviction policy and appendonly could not be checked: {error}"]
-    policy = facts.get("maxmemory_policy", "noeviction")
-    if policy.startswith("allkeys-"):
-        message = f"eviction policy {policy} deletes whole streams; expected noeviction or a volatile-* policy"
-        raise ServerRefused(message)
-    if facts.get("aof_enabled") == "0":
-        return ["appendonly is off: a crash of the server loses what it had not saved"]
-    return []
+        return [f"the server's settings could not be checked: {error}"]
+    if fit.refusal:
+        raise ServerRefused(fit.refusal)
+    if fit.trouble:
+        raise StreamUnavailable(fit.trouble)
+    return list(fit.warnings)
+
+
+def fitness_of(link: Link) -> Fitness:
+    """Return what the server's settings say. Raises Refused where they are not told."""
+    facts: dict[str, str] = {}
+    for section in SECTIONS:
+        facts |= info(link, section)
+    return judge(facts)
 
 
 def run_id(link: Link) -> str:

@@ -27,6 +27,7 @@ _PAGE, _NOTES = 50, 5_000  # letters at once, which can be large, and notes on s
 _IDS = 1_000  # of pending entries at once
 _TRIES = 20
 _READ_BYTES = 32_000_000  # of entries that one script may read: some 20 ms of the server's time
+_MOST_DIGITS = 18  # of a counter
 _UNKNOWN, _GONE = -2, -1  # instead of the events of an entry
 
 _snapshot, _numbers = Script("snapshot"), Script("numbers")
@@ -174,7 +175,7 @@ class Snapshots:
             start = f"({page[-1][0].decode()}"
 
     def _left(self) -> list[int]:
-        return [int(value or 0) for value in self._link.call("HMGET", self._keys.ledger, *_left_names())]
+        return [_count(value) or 0 for value in self._link.call("HMGET", self._keys.ledger, *_left_names())]
 
 
 @contextmanager
@@ -214,7 +215,13 @@ def _index(value: bytes) -> int:
 
 def _counters(reply: Sequence[bytes]) -> dict[str, int]:
     pairs = zip(reply[::2], reply[1::2], strict=True)
-    return {name.decode("utf-8", "replace"): int(value) for name, value in pairs if value.isdigit()}
+    found = ((name.decode("utf-8", "replace"), _count(value)) for name, value in pairs)
+    return {name: count for name, count in found if count is not None}
+
+
+def _count(value: bytes | None) -> int | None:
+    """Return a counter of the ledger, None for what cannot be one."""
+    return int(value) if value and value.isdigit() and len(value) <= _MOST_DIGITS else None
 
 
 def _records(reply: Sequence[bytes]) -> Iterator[tuple[tuple[str, str], Record]]:

@@ -1,6 +1,8 @@
 """Loading: precedence, every problem at once with its place, warnings, secrets."""
 
+import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -205,7 +207,21 @@ def test_no_problem_repeats_a_url_that_may_hold_a_password(check_text: Check) ->
         ("url=redis://h", "belongs below [redis]"),
         ("[location]\nextension=csv", "belongs above the first section"),
         ("move_interval=60", "it is called archive_interval"),
-        ("move_to=x", "it is called archive_to"),
+        ("move_to=x", "expected the section [archive_to], and below it delivered = …, deferred = …, bounce = …"),
+        ("archive_to=archive", "expected the section [archive_to], and below it delivered = …"),
+        ("location=/x", "expected the section [location], and below it delivered = …"),
+        ("fields=type,rcpt", "expected the section [fields], and below it delivered = …"),
+        ("[archive_to]\nmove_interval=60", "it is called archive_interval, and belongs above the first section"),
+        ("[path]\nx=1", "expected path = … above the first section"),
+        ("[max_size]", "expected max_size = … above the first section"),
+        ("path=~/files", "~ is not a home directory here"),
+        ('path="/srv/files"', "quotes belong to the name"),
+        ("filename={consumer}.{consumer}.{time}\n[worker]\nname=" + "a" * 90, "expected at most 180"),
+        ("[redis]\npartition=a\x1bb", "expected the keys' hash tag"),
+        ("[redis]\nurl=unix://run/valkey.sock", "expected three slashes"),
+        ("[redis]\nurl=rediss://h?ssl_ca_certs=missing.pem", "missing.pem: No such file or directory: expected"),
+        ("[redis]\nurl=rediss://h?ssl_ca_path=missing", "missing: expected a directory of certificates"),
+        ("[redis]\nurl=rediss://h?ssl_certfile=given.ini", "given.ini: expected certificates in PEM"),
         ("[move_to]\nbounce=x", "it is called [archive_to]"),
         ("archiving", "expected a comment (; or #), a [section], or key = value"),
         ("=1", "expected a comment"),
@@ -253,6 +269,9 @@ def test_what_is_just_fit_is_accepted(check_text: Check, text: str) -> None:
         ("archive_cron=0 0 * * *", "archive_cron: has no effect while archiving is off"),
         ("max_size=1", "max_size: has no effect while archiving is off"),
         ("[redis]\nurl=redis://:secret@h", ":2: [redis] url: holds a password"),
+        ("[redis]\nurl=rediss://h?ssl_cert_reqs=none", ":2: [redis] url: ssl_cert_reqs=none: the server's certificate"),
+        ("[redis]\nurl=rediss://h?ssl_check_hostname=no", ":2: [redis] url: ssl_check_hostname is off"),
+        ("keep_mb=199", ":1: keep_mb: is less than max_size"),
         ("archiving=true\n[archive_to]\nmax_size=1", ":3: [archive_to] max_size: accepted here"),
         ("archiving=true\n[archive_to]\narchive_interval=9", ":3: [archive_to] archive_interval: accepted here"),
     ],
@@ -297,7 +316,13 @@ def test_another_password_takes_the_place_of_the_urls(url: str, left: str) -> No
 
 @pytest.mark.parametrize(
     ("content", "expected"),
-    [(None, "No such file"), (b"\nsecond", "first line is empty"), (b"\xff", "UTF-8"), (b"", "first line is empty")],
+    [
+        (None, "No such file"),
+        (b"\nsecond", "first line is empty"),
+        (b"\xff", "UTF-8"),
+        (b"", "first line is empty"),
+        (b"x" * 5000, "more than 4,096 bytes"),
+    ],
 )
 def test_a_password_file_without_a_password_is_refused(
     check_text: Check, tmp_path: Path, content: bytes | None, expected: str
@@ -307,6 +332,49 @@ def test_a_password_file_without_a_password_is_refused(
     said = message(check_text("[redis]\nurl=redis://h\npassword_file=secret"))
     assert ":3: [redis] password_file: " in said
     assert expected in said
+
+
+def test_a_password_file_that_is_a_pipe_without_a_writer_or_a_directory_is_refused_at_once(
+    check_text: Check, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, expected in (("pipe", "nobody writes into"), (".", "expected a file that can be read")):
+        assert expected in message(check_text(f"[redis]\nurl=redis://h\npassword_file={name}"))
+
+
+def test_a_password_of_the_environment_that_is_no_text_is_refused() -> None:
+    report = check(None, redis_url="redis://h", environ={"ACCOUNTING_REDIS_PASSWORD": "a\udcff"})
+    assert "ACCOUNTING_REDIS_PASSWORD: expected text in UTF-8" in message(report)
+    assert "udcff" not in message(report)
+
+
+def test_an_ini_may_come_through_a_pipe_and_never_hangs(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "nobody writes into" in message(check(tmp_path / "pipe", environ={}))
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(check, Path(f"/dev/fd/{reading}"), environ={})
+        os.write(writing, b"[worker]\nname=through-a-pipe\n")
+        os.close(writing)
+        report = found.result()
+    os.close(reading)
+    assert report.settings is not None
+    assert report.settings.worker.name == "through-a-pipe"
+
+
+def test_an_ini_without_an_end_is_refused() -> None:
+    assert "is no file" in message(check(Path("/dev/zero"), environ={}))
+
+
+@pytest.mark.parametrize("line", [" " * 900_000, "a" + " " * 900_000 + "b", "[" * 900_000, "\\\n" * 300_000])
+def test_lines_of_any_length_are_read_in_time_that_grows_with_them(check_text: Check, line: str) -> None:
+    assert check_text(f"{line}x").problems  # quadratic: for minutes, and the time limit of a test fails it
+
+
+@pytest.mark.parametrize("size", [1_000_000, 1_000_001])
+def test_an_ini_has_a_bounded_size(check_text: Check, size: int) -> None:
+    report = check_text(";" * size)
+    assert ["more than 1,000,000 bytes" in str(each) for each in report.problems] == [True] * (size > 1_000_000)
 
 
 LINES = st.lists(
@@ -320,7 +388,7 @@ LINES = st.lists(
 
 @given(LINES.map("\n".join))
 @example("[archive_to]\nmax_size=x\nmax_size=y")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_text_gives_settings_or_problems_on_its_lines(check_text: Check, text: str) -> None:
     report = check_text("[main]\npath=files\n[redis]\nurl=redis://h\n" + text)
     assert (report.settings is None) == bool(report.problems)

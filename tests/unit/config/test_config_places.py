@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config import check
+from config import Purpose, check
 from tests.unit.config.conftest import Check
 
 LOCATIONS = "[location]\ndelivered={}\ndeferred={}\nbounce={}\n"
@@ -30,6 +30,14 @@ def test_two_types_in_one_directory_are_refused_where_the_second_is_given(
     report = check_text(LOCATIONS.format(delivered, deferred, bounce))
     assert [problem.line for problem in report.problems] == [line]
     assert "expected a directory of its own for each type" in str(report.problems[0])
+
+
+def test_two_archives_that_a_symbolic_link_makes_one_are_refused(check_text: Check, tmp_path: Path) -> None:
+    (tmp_path / "files" / "delivered" / "archive").mkdir(parents=True)
+    (tmp_path / "files" / "bounce").mkdir()
+    (tmp_path / "files" / "bounce" / "archive").symlink_to("../delivered/archive")
+    report = check_text("path=files")
+    assert ["links make it one directory for delivered and bounce" in str(each) for each in report.problems] == [True]
 
 
 def test_names_that_only_begin_alike_are_apart(check_text: Check) -> None:
@@ -89,6 +97,72 @@ def test_the_bundled_servers_directory_counts_where_no_url_is_given(
     (tmp_path / "file").touch()
     report = check_text(f"[redis]\nurl={url}\n[server]\ndirectory=file")
     assert [problem.key for problem in report.problems] == keys
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("file://{path}/files", ""),
+        ("file://{path}/files/", "keep_days=0"),
+        ("file://{path}/files/backup", "keep_days=0"),
+        ("FILE://{path}/files/{{directory}}", ""),
+        ("file:{path}/files", ""),
+        ("file://{path}/fil%65s/x", ""),
+        ("file://{path}/link", ""),
+        ("file://{path}/link/below", ""),
+        ("file://{path}/files/recovered", ""),
+        ("file://{path}/files/delivered/archive", ""),
+        ("file://{path}", "[location]\ndelivered=files\n"),
+        ("file://{path}/disk", "[location]\ndelivered=d\n"),
+    ],
+)
+def test_copies_inside_the_directory_are_refused(check_text: Check, tmp_path: Path, url: str, text: str) -> None:
+    (tmp_path / "files" / "delivered").mkdir(parents=True)
+    (tmp_path / "disk" / "d").mkdir(parents=True)
+    (tmp_path / "files" / "d").symlink_to(tmp_path / "disk" / "d")
+    (tmp_path / "link").symlink_to("files")
+    report = check_text(f"path=files\narchive_url={url.format(path=tmp_path)}\n{text}")
+    assert [problem.key for problem in report.problems] == ["archive_url"], report.problems
+    assert "expected a place that is not the original's" in str(report.problems[0])
+
+
+def test_copies_inside_the_directory_are_refused_where_path_is_a_link_or_is_not_made_yet(
+    check_text: Check, tmp_path: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "files").symlink_to("real")
+    for text in (f"path=files\narchive_url=file://{tmp_path}/real", f"path=a/b\narchive_url=file://{tmp_path}/a/b/c"):
+        assert [problem.key for problem in check_text(text).problems] == ["archive_url"]
+
+
+@pytest.mark.parametrize("url", ["file://{path}/copies", "file://{path}/files2", "file://{path}", "s3://files/files"])
+def test_copies_beside_the_directory_are_accepted(check_text: Check, tmp_path: Path, url: str) -> None:
+    assert check_text(f"path=files\narchive_url={url.format(path=tmp_path)}\nkeep_days=0").problems == ()
+
+
+def test_copies_where_nothing_can_be_made_are_refused(check_text: Check, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for url in (f"file://{tmp_path}/file", f"file://{tmp_path}/file/{{directory}}/x"):
+        report = check_text(f"archive_url={url}")
+        assert ["file is no directory: expected" in str(each) for each in report.problems] == [True]
+
+
+@pytest.mark.parametrize("directory", ["files", "files/bounce", "files/bounce/archive/x"])
+def test_a_bundled_server_among_accounting_files_is_refused(check_text: Check, directory: str) -> None:
+    report = check_text(f"path=files\n[server]\ndirectory={directory}")
+    assert [problem.key for problem in report.problems] == ["directory"]
+
+
+def test_a_bundled_server_beside_the_locations_is_accepted(check_text: Check) -> None:
+    assert check_text("path=.\n").problems == ()
+
+
+def test_who_only_reads_needs_no_directory_that_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "a.ini").write_text("path=file/x\n[server]\ndirectory=file/y\n")
+    for purpose, keys in ((Purpose.WORK, ["path", "directory"]), (Purpose.TIDY, ["path"]), (Purpose.READ, [])):
+        report = check(tmp_path / "a.ini", purpose=purpose, environ={})
+        assert [problem.key for problem in report.problems] == keys
 
 
 def test_a_directory_without_permission_is_refused() -> None:

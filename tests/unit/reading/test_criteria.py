@@ -20,6 +20,14 @@ from worker.settings import Format
         (Rule.ADDRESS, "Bob@Example.COM", ["bob@example.com", "BOB@EXAMPLE.COM"], ["abob@example.com", "-"]),
         (Rule.DOMAIN, "Example.com", ["a@example.COM", "a@b@example.com"], ["a@x.example.com", "example.com", "-"]),
         (Rule.DOMAIN, ".example.com", ["a@example.com", "a@x.Example.com"], ["a@badexample.com", "a@com"]),
+        (
+            Rule.ADDRESS,
+            "JÜRGEN@Example.com",
+            ["jürgen@example.com", "ju\u0308rgen@EXAMPLE.com"],
+            ["jurgen@example.com"],
+        ),
+        (Rule.DOMAIN, "MÜNCHEN.de", ["a@münchen.de", "a@xn--mnchen-3ya.de"], ["a@munchen.de", "a@x.münchen.de"]),
+        (Rule.DOMAIN, ".xn--mnchen-3ya.de", ["a@münchen.de", "a@x.mu\u0308nchen.de"], ["a@munchen.de"]),
     ],
 )
 def test_values_are_compared_by_their_rule(rule: Rule, value: str, found: list[str], not_found: list[str]) -> None:
@@ -27,6 +35,9 @@ def test_values_are_compared_by_their_rule(rule: Rule, value: str, found: list[s
     columns = {"rcpt": "rcpt"}
     assert all(criterion.holds({"rcpt": text}, columns) for text in found)
     assert not any(criterion.holds({"rcpt": text}, columns) for text in not_found)
+    for layout_format in Format:
+        lines = "".join(f"{text}\n" for text in found).encode()
+        assert list(lines_with(criterion.needle(layout_format), lines)) == lines.splitlines(keepends=True)
 
 
 @settings(max_examples=150, deadline=None)
@@ -43,12 +54,15 @@ def test_looking_for_bytes_first_finds_what_taking_every_line_apart_finds(
     assert b"".join(every_line) == block
     column = data.draw(st.sampled_from(ALL_COLUMNS))
     value = data.draw(st.sampled_from([parse(line)[column] for line in every_line]))
-    rule = data.draw(st.sampled_from([Rule.EXACT, Rule.ADDRESS]))
-    criteria = Criteria((Criterion(column, value, rule),))
+    rule = data.draw(st.sampled_from(Rule))
+    if rule is Rule.DOMAIN:
+        value = data.draw(st.sampled_from(["", "."])) + value.rpartition("@")[2]
+    other = value if rule is Rule.EXACT else data.draw(st.sampled_from([value, value.upper(), value.lower()]))
+    criteria = Criteria((Criterion(column, other, rule),))
     columns = criteria.columns(ALL_COLUMNS)
     wanted = [line for line in every_line if criteria.hold(parse(line), columns)]
     narrowed = lines_with(criteria.needle(layout_format), block)
-    assert wanted
+    assert wanted or other != value or rule is Rule.DOMAIN
     assert [line for line in narrowed if criteria.hold(parse(line), columns)] == wanted
 
 
@@ -59,5 +73,5 @@ def test_the_longest_bytes_are_looked_for() -> None:
 
 def test_what_cannot_be_text_of_a_file_is_found_nowhere() -> None:
     criterion = Criterion("rcpt", "\udcff@example.com", Rule.ADDRESS)
-    assert criterion.needle(Format.TSV).text == b"\xff@example.com"
+    assert criterion.needle(Format.TSV).text == b"@example.com"
     assert not criterion.holds({"rcpt": "x@example.com"}, {"rcpt": "rcpt"})

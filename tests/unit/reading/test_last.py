@@ -15,7 +15,7 @@ from worker.reading.search import Found, Search, Span, list_files
 
 
 def files_in(path: Path) -> list[Found]:
-    return list_files([Place(name, path / name, path / name / "archive") for name in TYPES], [], [])
+    return list_files([Place(name, path / name, path / name / "archive") for name in TYPES], [], [], [])
 
 
 def seal_seconds(path: Path, event_type: str, seconds: Sequence[int], ending: str = "") -> None:
