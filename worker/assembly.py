@@ -65,5 +65,5 @@ def build_worker(
         size=size,
         lease_seconds=settings.stream.lease_seconds,
         pauses=clock,
-        chores=[*chores.jobs(), Job("janitor", EVERY_SECONDS, janitor.tick, janitor.stop)],
+        chores=[*chores.jobs(), Job("janitor", EVERY_SECONDS, janitor.tick, janitor.stop, janitor.step)],
     )

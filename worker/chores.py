@@ -1,7 +1,7 @@
 """Chores: what a worker does for its partition once in a while, beside its own files.
 
-They run in the scheduler's thread on a connection of their own, one after the other. Any worker may do them, several
-at once too. A chore that finds the server or the disk away is left for the next time; nothing depends on when it runs.
+Each runs in a thread of its own on a connection of its own. Any worker may do them, several at once too. A chore that
+finds the server or the disk away is left for the next time; nothing depends on when it runs.
 """
 
 import logging

@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from worker.accounting_file import sync_directory
+from worker.elapsed import elapsed_seconds
 from worker.errors import DiskTrouble, Locked
 from worker.identity import known_id
 from worker.inventory import Place, Stored, places, sealed_in
@@ -28,6 +29,7 @@ from worker.janitor.troubles import Troubles
 from worker.janitor.upload import upload
 from worker.log import event
 from worker.manifest import BadManifest, manifest_path
+from worker.schedule import Step
 from worker.settings import Compression, DirectorySettings, JanitorSettings
 
 _log = logging.getLogger("worker.janitor")
@@ -35,6 +37,7 @@ _log = logging.getLogger("worker.janitor")
 T = TypeVar("T")
 
 EVERY_SECONDS = 60
+_LOCKED_OUT_SECONDS = 3600.0
 
 
 class Done(msgspec.Struct):
@@ -53,7 +56,7 @@ class Janitor:
     def __init__(  # noqa: PLR0913
         self, directory: DirectorySettings, settings: JanitorSettings, *, archiving: bool,
         now_ms: Callable[[], int] = lambda: int(time.time() * 1000),
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_seconds,
         open_store: Callable[[str], ObjectStore] = ObjectStore,
     ) -> None:  # fmt: skip
         self._directory = directory
@@ -65,7 +68,14 @@ class Janitor:
         self._stopping = False
         self._resting: set[str] = set()  # steps that met a disk or store that fails, until the next run
         self._done = Done()
+        self._step: Step | None = None
+        self._locked_out_since: float | None = None
+        self._monotonic = monotonic
         self.troubles = Troubles(monotonic)
+
+    def step(self) -> Step | None:
+        """Return what a run that is under way is at; safe in any thread."""
+        return self._step
 
     def stop(self) -> None:
         """Ask a run that is under way to end after the file in hand; safe in any thread."""
@@ -73,14 +83,26 @@ class Janitor:
 
     def tick(self) -> None:
         """Run, for the scheduler: nothing is raised, and where another process is the janitor nothing is done."""
+        self._step = Step("start", self._monotonic())
         try:
             self.run()
-        except Locked:
-            return
+        except Locked as busy:
+            self._tell_locked_out(busy)
         except (OSError, DiskTrouble) as error:
             self.troubles.begin("start", "", error)
         else:
+            self._locked_out_since = None
             self.troubles.end("start", "")
+        finally:
+            self._step = None
+
+    def _tell_locked_out(self, busy: Locked) -> None:
+        """Say that another process has been the janitor for very long: it hangs, or there is too much to do."""
+        now = self._monotonic()
+        if self._locked_out_since is None:
+            self._locked_out_since = now
+        if now - self._locked_out_since >= _LOCKED_OUT_SECONDS:
+            self.troubles.begin("start", "", busy)
 
     def run(self) -> Done:
         """Bring every sealed file as far as it can get now.
@@ -204,6 +226,7 @@ class Janitor:
         what = str(path)
         if step in self._resting or self.troubles.rests(step, what):
             return None
+        self._step = Step(f"{step} {what}", self._monotonic())
         try:
             result = work()
         except Busy:
