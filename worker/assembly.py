@@ -51,6 +51,7 @@ def build_worker(
     )  # fmt: skip
     chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
     janitor = Janitor(settings.directory, settings.janitor, archiving=archiving)
+    janitor.begin()
     size = BatchSize(
         max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes, mean_bytes=_UNKNOWN_BYTES
     )

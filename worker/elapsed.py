@@ -5,9 +5,13 @@ The wall clock is set by people and by NTP, forwards and backwards. What has to 
 
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from worker.passed_time import Reading
 
 _UPTIME = Path("/proc/uptime")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -42,3 +46,18 @@ def _boot() -> str:
         return f"{_BOOT_ID.read_text().strip()} {_TIME_NAMESPACE.readlink()}"
     except OSError:
         return secrets.token_hex(8)
+
+
+class Clocks(NamedTuple):
+    """The clocks of this machine; tests move them by hand."""
+
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    elapsed_seconds: Callable[[], float] = elapsed_seconds
+    account: Callable[[], str] = account
+
+    def read(self) -> Reading:
+        """Return what they say."""
+        return Reading(self.wall_ms(), self.account(), round(self.elapsed_seconds() * 1000))
+
+
+MACHINE = Clocks()

@@ -78,9 +78,7 @@ class JanitorMachine(Machine):
             compress=self.wish.compress, archive_url=self._store.as_uri() if self.wish.upload else None,
             keep_bytes=1 if self.wish.expire else None,
         )  # fmt: skip
-        return Janitor(
-            self._settings.directory, asked, archiving=self.wish.archiving, now_ms=lambda: 1, open_store=Store
-        )
+        return Janitor(self._settings.directory, asked, archiving=self.wish.archiving, open_store=Store)
 
     def tidy(self) -> None:
         """Let a janitor run once; nothing may trouble it."""

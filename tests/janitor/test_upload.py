@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from haraka.demo.waiting import free_port
-from tests.janitor.lab import DAY_MS, Lab
+from tests.janitor.lab import Lab
 from tests.janitor.s3 import BUCKET, S3Server
 from worker.catalogue import expired
 from worker.janitor import Done, store
@@ -159,7 +159,7 @@ def test_an_outage_of_the_store_removes_nothing_is_told_once_and_ends_by_itself(
         assert "step=upload" in troubles(caplog)[0]
         assert lab.standing() == before
     janitor._store = None  # the address is another one now
-    lab.now_ms += DAY_MS
+    lab.pass_time(days=1)
     assert janitor.run() == Done(uploaded=3, expired=3)
     assert [r.getMessage() for r in caplog.records if "janitor.recovered" in r.getMessage()] == [
         "janitor.recovered step=upload file=any"

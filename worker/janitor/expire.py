@@ -1,4 +1,4 @@
-"""Expiry: files that are old enough, or too much together, go; the oldest first, and never what nobody else has.
+"""Expiry: files that were seen for long enough, or are too much together, go, and never what nobody else has.
 
 Their manifests are noted in the catalogue before, for ever. The content goes first, the manifest last: one whose
 content is gone and whose name stands in the catalogue is what a death in between left.
@@ -11,10 +11,19 @@ from worker.accounting_file import sync_directory
 from worker.catalogue import append, expired
 from worker.inventory import Place, Stored
 from worker.janitor.held import held
-from worker.manifest import Manifest, manifest_path
+from worker.janitor.sightings import sealed_ms
+from worker.manifest import manifest_path
 from worker.settings import JanitorSettings
 
 _DAY_MS = 86_400_000
+
+
+class Standing(NamedTuple):
+    """A sealed file, and since when it has been seen, by passed time."""
+
+    place: Place
+    stored: Stored
+    since_ms: int
 
 
 class Due(NamedTuple):
@@ -25,14 +34,16 @@ class Due(NamedTuple):
     why: str  # age, or size of all
 
 
-def due(standing: Iterable[tuple[Place, Stored]], settings: JanitorSettings, now_ms: int) -> Iterator[Due]:
+def due(standing: Iterable[Standing], settings: JanitorSettings, now_ms: int) -> Iterator[Due]:
     """Yield what has to go, the oldest first. With an `archive_url` only what was uploaded ever goes."""
-    oldest_first = sorted(standing, key=lambda each: (sealed_ms(each[1].manifest), each[1].path.name))
-    total = sum(_bytes(stored) for _, stored in oldest_first)
-    for place, stored in oldest_first:
+    oldest_first = sorted(
+        standing, key=lambda each: (each.since_ms, sealed_ms(each.stored.manifest), each.stored.path.name)
+    )
+    total = sum(_bytes(each.stored) for each in oldest_first)
+    for place, stored, since_ms in oldest_first:
         if settings.archive_url and not (stored.manifest and stored.manifest.uploaded):
             continue
-        too_old = settings.keep_days is not None and now_ms - sealed_ms(stored.manifest) >= settings.keep_days * _DAY_MS
+        too_old = settings.keep_days is not None and now_ms - since_ms >= settings.keep_days * _DAY_MS
         too_much = settings.keep_bytes is not None and total > settings.keep_bytes
         if too_old or too_much:
             total -= _bytes(stored)
@@ -55,13 +66,6 @@ def finish(stored: Stored, place: Place) -> bool:
         return False
     _forget(stored)
     return True
-
-
-def sealed_ms(manifest: Manifest | None) -> int:
-    """Return when a file was sealed; early versions did not tell, so its last row stands for it."""
-    if manifest is None:
-        return 0
-    return manifest.sealed_ms or max(manifest.opened_ms, manifest.last_time_ms or 0)
 
 
 def _forget(stored: Stored) -> None:

@@ -1,0 +1,47 @@
+"""Ages of a directory's sealed files: how long each has been seen, by the directory's line of passed time."""
+
+import errno
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from worker.inventory import Place, Stored
+from worker.janitor.expire import Standing
+from worker.janitor.line import Line
+from worker.janitor.sightings import Sightings
+from worker.passed_time import Reading
+
+
+class Ages:
+    """What tells them, brought up to now at each run."""
+
+    def __init__(self, path: Path, places: Iterable[Place]) -> None:
+        self._line = Line(path)
+        self._sightings = {place.event_type: Sightings(place) for place in places}
+        self.now_ms = 0  # of passed time, as of the last look
+
+    def look(self, reading: Reading) -> None:
+        """Let the line go on to now. Raises OSError."""
+        self.now_ms = self._line.look(reading, self._sightings.values())
+
+    def trust(self, reading: Reading) -> None:
+        """Let all count that the wall clock says has passed."""
+        self.now_ms = self._line.trust(reading)
+
+    def begins(self, place: Place) -> bool:
+        """Tell whether the files of a type have never been looked at."""
+        return not self._sightings[place.event_type].exist()
+
+    def of(self, place: Place, standing: Sequence[Stored]) -> list[Standing]:
+        """Return all files of a type with the time since which each has been seen. Raises OSError."""
+        first = self._sightings[place.event_type].see(standing, self.now_ms)
+        return [Standing(place, stored, first[stored.path.name]) for stored in standing]
+
+    def note(self) -> None:
+        """Write down what is new. Raises OSError, but not where the disk is full: that delays only what is too old."""
+        try:
+            self._line.note()
+            for each in self._sightings.values():
+                each.note()
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise

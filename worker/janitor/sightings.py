@@ -1,0 +1,102 @@
+"""Sightings: since when the janitor has seen each sealed file, by passed time. They alone tell what is old enough.
+
+A manifest says when its file was sealed by a clock that may have been wrong. It is believed where a directory gets its
+first list of sightings; from then on a file is as old as it has been seen.
+
+`<location>/.sightings.jsonl` has a name with its first sight a line. What a crash or a full disk takes away of it makes
+files younger than they are, never older. Only the directory's janitor writes it, under its lock.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from worker.accounting_file import write_all, write_durably
+from worker.inventory import Place, Stored
+from worker.manifest import Manifest
+
+_NAME = ".sightings.jsonl"
+_MODE = 0o640
+_SPARE_LINES = 1000  # of files that are gone, before the list is written anew
+
+_line = msgspec.json.Decoder(tuple[str, Annotated[int, Meta(ge=0)]])
+
+
+class Sightings:
+    """The first sights of one type's sealed files."""
+
+    def __init__(self, place: Place) -> None:
+        self._path = place.open / _NAME
+        self._first: Mapping[str, int] = {}  # sights of what stands
+        self._to_append: bytes | None = b""  # None: the list is to be written anew
+
+    def exist(self) -> bool:
+        """Tell whether there is a list."""
+        return self._path.exists()
+
+    def latest(self) -> int | None:
+        """Return the latest first sight; None where there is none. Raises OSError."""
+        return max((self._load() or {}).values(), default=None)
+
+    def see(self, standing: Iterable[Stored], now_ms: int) -> Mapping[str, int]:
+        """Return since when each of these files has been seen, by its name, in ms of passed time. Raises OSError."""
+        known = self._load()
+        self._first = {
+            stored.path.name: min(now_ms, (known or {}).get(stored.path.name, _unseen(stored, known, now_ms)))
+            for stored in standing
+        }
+        fresh = {name: at for name, at in self._first.items() if name not in (known or {})}
+        is_new = known is None or len(known) > 2 * len(self._first) + _SPARE_LINES
+        self._to_append = None if is_new else _lines(fresh)
+        return self._first
+
+    def note(self) -> None:
+        """Write down what was seen for the first time. Raises OSError."""
+        if self._to_append is None:
+            write_durably(self._path, _lines(self._first), _MODE)
+        elif self._to_append:
+            _append(self._path, self._to_append)
+        self._to_append = b""
+
+    def _load(self) -> dict[str, int] | None:
+        """Return the first sight of each name; None where there is no list. What cannot be read is passed over."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        found: dict[str, int] = {}
+        for line in content.splitlines():
+            try:
+                name, at_ms = _line.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            found.setdefault(name, at_ms)
+        return found
+
+
+def sealed_ms(manifest: Manifest | None) -> int:
+    """Return when a file was sealed by its manifest; early versions did not tell, so its last row stands for it."""
+    if manifest is None:
+        return 0
+    return manifest.sealed_ms or max(manifest.opened_ms, manifest.last_time_ms or 0)
+
+
+def _unseen(stored: Stored, known: Mapping[str, int] | None, now_ms: int) -> int:
+    return now_ms if known is not None else sealed_ms(stored.manifest)
+
+
+def _lines(sights: Mapping[str, int]) -> bytes:
+    return b"".join(msgspec.json.encode(pair) + b"\n" for pair in sights.items())
+
+
+def _append(path: os.PathLike[str], lines: bytes) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        write_all(descriptor, b"\n" * torn + lines)
+    finally:
+        os.close(descriptor)
