@@ -70,9 +70,9 @@ class JanitorMachine(Machine):
                 super().put(key, source)
                 kernel.tick(f"put {key}, done")
 
-            def read_back(self, key: str) -> Any:
+            def read_back(self, key: str, expected_bytes: int) -> Any:
                 kernel.tick(f"read {key}")
-                return super().read_back(key)
+                return super().read_back(key, expected_bytes)
 
         asked = JanitorSettings(
             compress=self.wish.compress, archive_url=self._store.as_uri() if self.wish.upload else None,

@@ -24,6 +24,7 @@ class Attempts:
         self._monotonic = monotonic
         self._resting: set[str] = set()  # steps that met a disk or store that fails, until the next run
         self.step: Step | None = None  # of a run that is under way; read by other threads
+        self.stopping = False  # asked for, maybe by another thread: nothing is begun any more
         self.troubles = Troubles(monotonic)
 
     def begin(self) -> None:
@@ -38,7 +39,7 @@ class Attempts:
     def make(self, step: str, path: Path, work: Callable[[], T]) -> T | None:
         """Do one step for one file; None where it has to be done another time."""
         what = str(path)
-        if step in self._resting or self.troubles.rests(step, what):
+        if self.stopping or step in self._resting or self.troubles.rests(step, what):
             return None
         self._is_at(f"{step} {what}")
         try:

@@ -1,21 +1,31 @@
-"""Expiry: files that were seen for long enough, or are too much together, go, and never what nobody else has.
+"""Expiry: files that were seen for long enough, or are too much together, go, and never what is not as it was sealed.
+
+Where files are copied to a store, one goes only if the store has it at that moment: asked before, and again while the
+file is away from its name, since a copy that is the file itself (the store serves this very directory) is none.
 
 Their manifests are noted in the catalogue before, for ever. The content goes first, the manifest last: one whose
-content is gone and whose name stands in the catalogue is what a death in between left.
+content is gone and whose name stands in the catalogue is what a death in between left. Content that is away from its
+name is what a death left before that, and gets it back.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from worker.accounting_file import sync_directory
 from worker.catalogue import append, expired
+from worker.errors import AccountingError
 from worker.inventory import Place, Stored
-from worker.janitor.held import held
+from worker.janitor import durable
+from worker.janitor.copies import Copies
+from worker.janitor.held import Busy, Unfit, held
 from worker.janitor.sightings import sealed_ms
 from worker.manifest import manifest_path
 from worker.settings import JanitorSettings
 
 _DAY_MS = 86_400_000
+_ASIDE = ".expiring."
 
 
 class Standing(NamedTuple):
@@ -50,14 +60,63 @@ def due(standing: Iterable[Standing], settings: JanitorSettings, now_ms: int) ->
             yield Due(place, stored, "age" if too_old else "size")
 
 
-def expire(stored: Stored, place: Place) -> Stored:
-    """Note a file in the catalogue, then remove it, and return what it was; raises Busy, OSError or DiskTrouble."""
+def expire(stored: Stored, place: Place, copies: Copies | None = None, noted: Container[str] = ()) -> Stored:
+    """Note a file in the catalogue, unless it is `noted` there, then remove it, and return what it was.
+
+    Raises Busy, OSError, DiskTrouble, Unfit where it is not what its manifest says, StoreTrouble where it has no copy.
+    """
+    as_checked = _checked(stored)
+    if copies:
+        stored = copies.prove(stored, place)
     assert stored.manifest is not None  # noqa: S101  # only sealed files come here
     with held(stored, place):
-        append(place, [stored.manifest])
-        stored.content_path.unlink()
+        if _version(stored.content_path) != as_checked:
+            raise Unfit(f"{stored.content_path.name} changed while it was looked at")
+        if stored.path.name not in noted:
+            append(place, [stored.manifest])
+        aside = stored.content_path.with_name(_ASIDE + stored.content_path.name)
+        stored.content_path.rename(aside)
+        if copies:
+            try:
+                copies.require_without(stored, aside)
+            except (AccountingError, OSError):
+                _put_back(aside)
+                raise
+        aside.unlink()
         _forget(stored)
     return stored
+
+
+def put_back(directory: Path) -> None:
+    """Give the files their names back that a death left away from them. Raises OSError."""
+    for entry in os.scandir(directory):
+        if entry.name.startswith(_ASIDE) and entry.is_file(follow_symlinks=False):
+            _put_back(directory / entry.name)
+
+
+def _put_back(aside: Path) -> None:
+    os.link(aside, aside.with_name(aside.name.removeprefix(_ASIDE)))  # never over another file
+    aside.unlink()
+    sync_directory(aside.parent)
+
+
+def _checked(stored: Stored) -> tuple[int, ...]:
+    """Compare a file with its manifest, and return what tells whether it is changed afterwards. Raises Unfit, Busy."""
+    manifest = stored.manifest
+    assert manifest is not None  # noqa: S101
+    form = manifest.compressed or manifest
+    try:
+        before = _version(stored.content_path)
+        if stored.content_path.lstat().st_size != form.bytes or durable.digest(stored.content_path) != form.sha256:
+            raise Unfit(f"{stored.content_path.name} is not what its manifest says, and is kept")
+    except FileNotFoundError:
+        raise Busy from None
+    return before
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def finish(stored: Stored, place: Place) -> bool:

@@ -18,14 +18,15 @@ from worker.errors import DiskTrouble, Locked
 from worker.identity import known_id
 from worker.inventory import Place, Stored, places, sealed_in
 from worker.janitor import compress, durable, expire, move
-from worker.janitor.ages import Ages
 from worker.janitor.attempts import Attempts
+from worker.janitor.copies import Copies
+from worker.janitor.elsewhere import Elsewhere
+from worker.janitor.expiry import Expiry
 from worker.janitor.held import Unfit
 from worker.janitor.lock import janitor_lock
 from worker.janitor.recovered import expire_tails
-from worker.janitor.store import ObjectStore
+from worker.janitor.store import ObjectStore, directory_of
 from worker.janitor.troubles import Troubles
-from worker.janitor.upload import upload
 from worker.log import event
 from worker.manifest import BadManifest, manifest_path
 from worker.schedule import Step
@@ -61,11 +62,11 @@ class Janitor:
         self._open_store = open_store
         self._places = tuple(places(directory).values())
         self._store: ObjectStore | None = None
-        self._stopping = False
+        self._opened: Copies | None = None  # in this run
         self._locked_out_since: float | None = None
         self._done = Done()
         self._attempts = Attempts(clocks.elapsed_seconds)
-        self._ages = Ages(directory.path, self._places)
+        self._expiry = Expiry(directory.path, self._places, settings, self._attempts, self._final_files)
 
     @property
     def troubles(self) -> Troubles:
@@ -78,7 +79,7 @@ class Janitor:
 
     def stop(self) -> None:
         """Ask a run that is under way to end after the file in hand; safe in any thread."""
-        self._stopping = True
+        self._attempts.stopping = True
 
     def tick(self) -> None:
         """Run, for the scheduler: nothing is raised, and where another process is the janitor nothing is done."""
@@ -108,8 +109,8 @@ class Janitor:
         with suppress(Locked, OSError, DiskTrouble, UnicodeDecodeError):
             if known_id(self._directory.path) is not None:
                 with janitor_lock(self._directory.path):
-                    self._look_at_ages()
-                    self._ages.note()
+                    self._expiry.look(self._clocks.read())
+                    self._expiry.note()
 
     def run(self, *, trust_clock: bool = False) -> Done:
         """Bring every sealed file as far as it can get now.
@@ -117,7 +118,7 @@ class Janitor:
         With `trust_clock`, days count that nobody saw pass, as the wall clock has them. Raises Locked, or OSError and
         DiskTrouble where not even the directories can be read.
         """
-        self._done = Done()
+        self._done, self._opened = Done(), None
         if known_id(self._directory.path) is None:  # not used yet, or its volume is not mounted
             return self._done
         self._attempts.begin()
@@ -129,28 +130,14 @@ class Janitor:
         return self._done
 
     def _run(self, *, trust_clock: bool) -> None:
-        counts = self._attempts.make("time", self._directory.path, partial(self._look_at_ages, trust_clock=trust_clock))
-        self._attempts.make("note", self._directory.path, self._ages.note)
+        look = partial(self._expiry.look, self._clocks.read(), trust_clock=trust_clock)
+        now_ms = self._attempts.make("time", self._directory.path, look)
+        self._attempts.make("note", self._directory.path, self._expiry.note)
         for place in self._places:
             self._prepare(place)
             self._process(place)
-        if counts:
-            self._expire()
-            self._attempts.make("recovered", self._directory.path, self._expire_tails)
-
-    def _look_at_ages(self, *, trust_clock: bool = False) -> bool:
-        """Bring the time up to now, and begin the lists of sightings that there are not yet."""
-        self._ages.look(self._clocks.read())
-        if trust_clock:
-            self._ages.trust(self._clocks.read())
-        for place in self._places if self._expires() else ():
-            if self._ages.begins(place):
-                self._aged(place)
-        return True
-
-    def _aged(self, place: Place) -> list[expire.Standing]:
-        """Return the files of a type that can expire; none where its directory is not made yet."""
-        return self._ages.of(place, list(self._sealed(place, *self._final(place)))) if place.open.is_dir() else []
+        if now_ms is not None:
+            self._expire(now_ms)
 
     def _prepare(self, place: Place) -> None:
         """Make durable what another process did to the names here and died, and remove what it left half-written."""
@@ -158,13 +145,14 @@ class Janitor:
             if directory.is_dir():
                 sync_directory(directory)
                 durable.sweep(directory)
+                expire.put_back(directory)
 
     def _sealed(self, place: Place, *directories: Path) -> Iterator[Stored]:
         """Yield the sealed files that stand whole in these directories, until asked to stop."""
         bad: list[BadManifest] = []
         for directory in directories:
             for stored in sealed_in(directory, place.event_type, bad):
-                if self._stopping:
+                if self._attempts.stopping:
                     return
                 if stored.content_path.exists():
                     yield stored
@@ -188,12 +176,12 @@ class Janitor:
         if self._archiving:
             for stored in self._sealed(place, place.open):
                 self._archive(stored, place)
-        for stored in self._sealed(place, *self._final(place)):
+        for stored in self._final_files(place):
             self._compress_and_upload(stored, place)
 
-    def _final(self, place: Place) -> tuple[Path, ...]:
-        """Return the directories where files stay; with archiving those elsewhere have to be moved first."""
-        return (place.archive,) if self._archiving else (place.open, place.archive)
+    def _final_files(self, place: Place) -> Iterator[Stored]:
+        """Yield the files that stand where they stay; with archiving those elsewhere have to be moved first."""
+        return self._sealed(place, *((place.archive,) if self._archiving else (place.open, place.archive)))
 
     def _archive(self, stored: Stored, place: Place) -> None:
         whole = self._compress(stored, place) if compress.is_begun(stored) else stored
@@ -219,37 +207,33 @@ class Janitor:
         return done
 
     def _upload(self, stored: Stored, place: Place) -> None:
-        def work() -> Stored:
-            self._store = self._store or self._open_store(self._url())
-            location = self._directory.location[place.event_type]
-            return upload(stored, place, location, self._store, self._clocks.wall_ms())
-
-        done = self._attempts.make("upload", stored.path, work)
-        if done and done.manifest and done.manifest.uploaded:
-            event(_log, "file.uploaded", file=done.content_path, url=done.manifest.uploaded.url)
+        if self._attempts.make("upload", stored.path, lambda: self._copies().make(stored, place)):
             self._done.uploaded += 1
+
+    def _copies(self) -> Copies:
+        """Return the store's side of things; raises StoreTrouble and OSError where that must not be used, or cannot."""
+        if self._opened is None:
+            url = self._url()
+            elsewhere = Elsewhere(self._directory.path, self._places)
+            if root := directory_of(url):
+                elsewhere.require_store(root, url)
+            self._store = self._store or self._open_store(url)
+            self._opened = Copies(self._store, elsewhere, self._directory.location, self._clocks.wall_ms)
+        return self._opened
 
     def _url(self) -> str:
         """Return where this directory's files go; directories that share a store are told apart by their ids."""
-        return (self._settings.archive_url or "").replace("{directory}", known_id(self._directory.path) or "")
+        url = (self._settings.archive_url or "").replace("{directory}", known_id(self._directory.path) or "")
+        return url.rstrip("/")
 
-    def _expires(self) -> bool:
-        return self._settings.keep_days is not None or self._settings.keep_bytes is not None
+    def _expire(self, now_ms: int) -> None:
+        """Remove what is due, `now_ms` by passed time."""
+        for _ in self._expiry.remove_due(self._copies if self._settings.archive_url else None):
+            self._done.expired += 1
+        self._attempts.make("recovered", self._directory.path, partial(self._expire_tails, now_ms))
 
-    def _expire(self) -> None:
-        if not self._expires():
-            return
-        standing = [each for place in self._places for each in self._aged(place)]
-        self._attempts.make("note", self._directory.path, self._ages.note)
-        for place, stored, why in expire.due(standing, self._settings, self._ages.now_ms):
-            if self._stopping:
-                return
-            if self._attempts.make("expire", stored.path, partial(expire.expire, stored, place)):
-                event(_log, "file.expired", file=stored.content_path, rows=stored.rows, why=why)
-                self._done.expired += 1
-
-    def _expire_tails(self) -> int:
-        removed = expire_tails(self._directory.path, self._settings.keep_recovered_days, self._ages.now_ms)
+    def _expire_tails(self, now_ms: int) -> int:
+        removed = expire_tails(self._directory.path, self._settings.keep_recovered_days, now_ms)
         if removed:
             event(_log, "recovered.expired", tails=removed)
         self._done.tails += removed
