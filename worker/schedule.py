@@ -24,7 +24,7 @@ from worker.timers import Every, SteadyScheduler, ThreadForEachRun
 
 _log = logging.getLogger(__name__)
 
-_FIRST_SECONDS = 60
+FIRST_SECONDS = 60
 _STALLED_SECONDS = 900.0  # a step that takes so long is told, and told again after each hour
 _REMIND_SECONDS = 3600.0
 _STOP_SECONDS = 5.0  # for the jobs under way: supervisors kill after ten
@@ -45,7 +45,7 @@ class Job(NamedTuple):
     work: Callable[[], None]
     stop: Callable[[], None] | None = None  # asks one that takes long to end early
     step: Callable[[], Step | None] | None = None  # what one that takes long is at; it has no other work while None
-    first_seconds: int = _FIRST_SECONDS  # from the start to the first run; at most a period
+    first_seconds: int = FIRST_SECONDS  # from the start to the first run; at most a period
 
 
 class Schedule:
