@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -179,6 +180,27 @@ def test_the_list_of_sightings_stays_as_short_as_there_are_files(begun: Lab) -> 
     file.write_bytes(file.read_bytes() + b"".join(b'["d.gone.%d", 7]\n' % number for number in range(1100)))
     begun.tidy(**MONTH)
     assert file.read_bytes().count(b"\n") == 30
+
+
+def test_a_run_that_is_asked_to_stop_forgets_no_sighting(begun: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.janitor.sightings._SPARE_LINES", 0)
+    begun.pass_time(hours=1)
+    janitor, real = begun.janitor(**MONTH), Path.exists
+    looks = 0
+
+    def exists(path: Path) -> bool:
+        nonlocal looks
+        looks += path.name.startswith("d.")
+        if looks == 40:  # in the midst of the list of what can expire
+            janitor.stop()
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", exists)
+        janitor.run()
+    assert looks == 40
+    begun.pass_time(days=30)
+    assert begun.tidy(**MONTH).expired == 30
 
 
 def test_a_manifest_of_an_early_version_is_as_old_as_its_last_row(lab: Lab) -> None:

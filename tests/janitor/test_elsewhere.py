@@ -113,6 +113,18 @@ def test_an_object_that_is_the_file_by_another_name_is_no_copy(
     assert path.exists()
 
 
+def test_an_object_that_is_a_link_to_a_copy_inside_the_directory_is_no_copy(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = lab.seal(lab.delivered.archive, "d.1")
+    (lab.path / "kept").write_bytes(path.read_bytes())
+    (tmp_path / "store/delivered").mkdir(parents=True)
+    (tmp_path / "store/delivered/d.1").symlink_to(lab.path / "kept")
+    assert lab.janitor(archive_url=(tmp_path / "store").as_uri(), keep_days=0).run() == Done()
+    assert "lies inside" in troubles(caplog)[0]
+    assert path.exists()
+
+
 def test_an_object_that_became_the_file_itself_after_the_upload_is_none_any_more(
     lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

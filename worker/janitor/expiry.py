@@ -59,9 +59,7 @@ class Expiry:
         if not self._is_wanted:
             return
         standing = [each for place in self._places for each in self._aged(place)]
-        if self._attempts.stopping:  # it may be some of them only, and the others would be forgotten
-            return
-        self._attempts.make("note", self._path, self.note)
+        self._attempts.make("note", self._path, self.note)  # not in a run that is to stop, and has not seen all
         noted: dict[str, set[str]] = {}
         for place, stored, why in due(standing, self._settings, self._ages.now_ms):
             work = partial(self._remove, stored, place, copies, noted)
