@@ -5,6 +5,7 @@ days. So the scheduler looks every few seconds how far the wall clock has moved 
 the jobs along with it. Jobs of a calendar (cron) are due by the wall clock, wherever it is set: they are asked anew.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +19,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 from worker.elapsed import elapsed_seconds
+from worker.log import event
+
+_log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 5.0
+_TOLD_SECONDS = 60.0
 _LEAP_SECONDS = 1.0  # less is what NTP does in passing, and what this process is held up between two readings
 
 
@@ -87,6 +92,8 @@ class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]
         if abs(leap) < _LEAP_SECONDS:
             return
         self._wall_is_ahead += leap
+        if abs(leap) >= _TOLD_SECONDS:
+            event(_log, "clock.set", logging.WARNING, seconds=round(leap), next="timers go by the time that passes")
         for job in self.get_jobs():
             if isinstance(job.trigger, Every):
                 job.modify(next_run_time=job.next_run_time + timedelta(seconds=leap))

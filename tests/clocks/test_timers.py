@@ -75,6 +75,9 @@ def test_jobs_go_on_wherever_the_wall_clock_is_set(wall: WallClock, at_start: fl
         running.goes_on("chore")
         wall.set(days=then)
         running.goes_on("chore")
+        seconds = round((then - at_start) * 86_400)
+        told = [line.split()[1] for line in running.lines if line.startswith("clock.set")]
+        assert told in ([f"seconds={seconds + off}"] for off in (-1, 0, 1))
 
 
 def test_jobs_run_once_a_period_and_not_more_often_while_the_clock_leaps_to_and_fro(wall: WallClock) -> None:

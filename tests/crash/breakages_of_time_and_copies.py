@@ -34,7 +34,7 @@ _COPIES_THAT_ARE_NONE = (
     ),
     _Broken(
         "a file that is not as it was sealed expires",
-        _EXPIRE, "or durable.digest(stored.content_path) != form.sha256", "",
+        "worker/janitor/held.py", "or durable.digest(path) != form.sha256", "",
         f"{_ELSEWHERE}::test_a_file_that_is_not_as_it_was_sealed_never_expires",
     ),
     _Broken(
@@ -83,7 +83,8 @@ _CLOCKS = (
     ),
     _Broken(
         "a file is as old as its manifest says, always",
-        "worker/janitor/sightings.py", "return now_ms if known is not None else", "return",
+        "worker/janitor/sightings.py",
+        "            if known is None\n", "            if known is None or stored.path.name not in known\n",
         f"{_AGES}::test_a_clock_that_was_behind_while_a_file_was_sealed_makes_it_no_older_once_it_is_right",
     ),
     _Broken(

@@ -112,6 +112,16 @@ def test_without_a_wish_for_it_nothing_is_counted_and_with_it_the_manifests_are_
     assert lab.tidy(**MONTH).expired == 1
 
 
+def test_a_line_that_began_while_the_clock_was_ahead_makes_no_file_old_when_days_are_first_counted(lab: Lab) -> None:
+    lab.now_ms += 40 * DAY_MS
+    lab.tidy()
+    lab.now_ms -= 40 * DAY_MS
+    lab.seal(lab.delivered.archive, "d.1", days_old=29)
+    assert lab.tidy(**MONTH).expired == 0
+    lab.pass_time(days=1)
+    assert lab.tidy(**MONTH).expired == 1
+
+
 def lose_the_time(lab: Lab) -> None:
     (lab.path / ".passed-time").unlink()
 

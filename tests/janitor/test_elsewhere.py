@@ -233,6 +233,25 @@ def test_a_file_that_is_not_as_it_was_sealed_never_expires(
     assert manifest_path(lab.delivered.archive / "d.1").exists()
 
 
+def test_a_file_that_is_not_as_it_was_sealed_is_not_uploaded(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = lab.seal(lab.delivered.archive, "d.1")
+    content = path.read_bytes()
+    path.chmod(0o640)
+    alter(path)
+    path.chmod(0o440)
+    janitor = lab.janitor(archive_url=(tmp_path / "store").as_uri())
+    assert janitor.run() == Done()
+    assert "not what its manifest says" in troubles(caplog)[0]
+    assert not (tmp_path / "store/delivered").exists()
+    path.chmod(0o640)
+    path.write_bytes(content)  # mended, and its key is free
+    path.chmod(0o440)
+    lab.pass_time(hours=1)
+    assert janitor.run() == Done(uploaded=1)
+
+
 def test_a_file_whose_copy_is_good_and_which_is_not_as_it_was_sealed_stays_as_well(lab: Lab, tmp_path: Path) -> None:
     path = lab.seal(lab.delivered.archive, "d.1", days_old=9)
     store: dict[str, Any] = {"archive_url": (tmp_path / "store").as_uri()}

@@ -17,11 +17,12 @@ class Ages:
     def __init__(self, path: Path, places: Iterable[Place]) -> None:
         self._line = Line(path)
         self._sightings = {place.event_type: Sightings(place) for place in places}
-        self.now_ms = 0  # of passed time, as of the last look
+        self.now_ms = self._wall_ms = 0  # of passed time, and by the wall clock, as of the last look
 
     def look(self, reading: Reading) -> None:
         """Let the line go on to now. Raises OSError."""
         self.now_ms = self._line.look(reading, self._sightings.values())
+        self._wall_ms = reading.wall_ms
 
     def trust(self, reading: Reading) -> None:
         """Let all count that the wall clock says has passed."""
@@ -33,7 +34,7 @@ class Ages:
 
     def of(self, place: Place, standing: Sequence[Stored]) -> list[Standing]:
         """Return all files of a type with the time since which each has been seen. Raises OSError."""
-        first = self._sightings[place.event_type].see(standing, self.now_ms)
+        first = self._sightings[place.event_type].see(standing, self.now_ms, self._wall_ms)
         return [Standing(place, stored, first[stored.path.name]) for stored in standing]
 
     def note(self) -> None:

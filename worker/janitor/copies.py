@@ -15,7 +15,7 @@ import msgspec
 from worker.inventory import Place, Stored
 from worker.janitor import durable
 from worker.janitor.elsewhere import Elsewhere
-from worker.janitor.held import Unfit, held
+from worker.janitor.held import Unfit, held, require_as_sealed
 from worker.janitor.store import Found, Head, ObjectStore, StoreTrouble
 from worker.log import event
 from worker.manifest import BadManifest, Manifest, Uploaded, decode, encode, manifest_path
@@ -40,8 +40,10 @@ class Copies:
     def make(self, stored: Stored, place: Place) -> Stored:
         """Upload a sealed file and its manifest, and return it with its manifest of then.
 
-        Raises Busy, StoreTrouble, OSError, DiskTrouble, or Unfit where the store has another object of that name.
+        Raises Busy, StoreTrouble, OSError, DiskTrouble, or Unfit where the file is not as it was sealed, or the store
+        has another object of that name.
         """
+        require_as_sealed(stored)
         manifest = _manifest_of(stored)
         form = manifest.compressed or manifest
         location = self._location[place.event_type]

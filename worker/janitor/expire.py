@@ -17,9 +17,8 @@ from worker.accounting_file import sync_directory
 from worker.catalogue import append, expired
 from worker.errors import AccountingError
 from worker.inventory import Place, Stored
-from worker.janitor import durable
 from worker.janitor.copies import Copies
-from worker.janitor.held import Busy, Unfit, held
+from worker.janitor.held import Unfit, held, require_as_sealed, version
 from worker.janitor.sightings import sealed_ms
 from worker.manifest import manifest_path
 from worker.settings import JanitorSettings
@@ -65,12 +64,12 @@ def expire(stored: Stored, place: Place, copies: Copies | None = None, noted: Co
 
     Raises Busy, OSError, DiskTrouble, Unfit where it is not what its manifest says, StoreTrouble where it has no copy.
     """
-    as_checked = _checked(stored)
+    as_sealed = require_as_sealed(stored)
     if copies:
         stored = copies.prove(stored, place)
     assert stored.manifest is not None  # noqa: S101  # only sealed files come here
     with held(stored, place):
-        if _version(stored.content_path) != as_checked:
+        if version(stored.content_path) != as_sealed:
             raise Unfit(f"{stored.content_path.name} changed while it was looked at")
         if stored.path.name not in noted:
             append(place, [stored.manifest])
@@ -98,25 +97,6 @@ def _put_back(aside: Path) -> None:
     os.link(aside, aside.with_name(aside.name.removeprefix(_ASIDE)))  # never over another file
     aside.unlink()
     sync_directory(aside.parent)
-
-
-def _checked(stored: Stored) -> tuple[int, ...]:
-    """Compare a file with its manifest, and return what tells whether it is changed afterwards. Raises Unfit, Busy."""
-    manifest = stored.manifest
-    assert manifest is not None  # noqa: S101
-    form = manifest.compressed or manifest
-    try:
-        before = _version(stored.content_path)
-        if stored.content_path.lstat().st_size != form.bytes or durable.digest(stored.content_path) != form.sha256:
-            raise Unfit(f"{stored.content_path.name} is not what its manifest says, and is kept")
-    except FileNotFoundError:
-        raise Busy from None
-    return before
-
-
-def _version(path: Path) -> tuple[int, ...]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def finish(stored: Stored, place: Place) -> bool:

@@ -41,11 +41,17 @@ class Sightings:
         """Return the latest first sight; None where there is none. Raises OSError."""
         return max((self._load() or {}).values(), default=None)
 
-    def see(self, standing: Iterable[Stored], now_ms: int) -> Mapping[str, int]:
-        """Return since when each of these files has been seen, by its name, in ms of passed time. Raises OSError."""
+    def see(self, standing: Iterable[Stored], now_ms: int, wall_ms: int) -> Mapping[str, int]:
+        """Return since when each of these files has been seen, by its name, in ms of passed time. Raises OSError.
+
+        Where there is no list, a file is as old as its manifest says by the wall clock, or by passed time where that is
+        behind.
+        """
         known = self._load()
         self._first = {
-            stored.path.name: min(now_ms, (known or {}).get(stored.path.name, _unseen(stored, known, now_ms)))
+            stored.path.name: now_ms - _age_ms(stored, min(now_ms, wall_ms))
+            if known is None
+            else min(now_ms, known.get(stored.path.name, now_ms))
             for stored in standing
         }
         fresh = {name: at for name, at in self._first.items() if name not in (known or {})}
@@ -84,8 +90,8 @@ def sealed_ms(manifest: Manifest | None) -> int:
     return manifest.sealed_ms or max(manifest.opened_ms, manifest.last_time_ms or 0)
 
 
-def _unseen(stored: Stored, known: Mapping[str, int] | None, now_ms: int) -> int:
-    return now_ms if known is not None else sealed_ms(stored.manifest)
+def _age_ms(stored: Stored, now_ms: int) -> int:
+    return min(now_ms, max(0, now_ms - sealed_ms(stored.manifest)))
 
 
 def _lines(sights: Mapping[str, int]) -> bytes:
