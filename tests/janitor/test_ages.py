@@ -63,6 +63,7 @@ def test_a_clock_that_was_behind_while_a_file_was_sealed_makes_it_no_older_once_
         begun.now_ms -= days * DAY_MS
         begun.seal(begun.delivered.archive, name, days_old=days)
         assert look_for(begun, hours=1) == 0
+        begun.seal(begun.delivered.archive, f"{name}, right before it was put right", days_old=days)
         begun.now_ms += days * DAY_MS
         assert look_for(begun, hours=1) == 0
     begun.pass_time(days=29)
