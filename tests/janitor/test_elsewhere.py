@@ -295,5 +295,21 @@ def test_a_link_in_the_place_of_a_compressed_form_is_none(lab: Lab, caplog: pyte
     path = lab.seal(lab.delivered.archive, "d.1")
     path.with_name("d.1.gz").symlink_to(path)
     lab.janitor(compress="gzip").run()
-    assert "symbolic link" in troubles(caplog)[0]
+    assert "no regular file" in troubles(caplog)[0]
     assert path.exists()
+
+
+@pytest.mark.parametrize("where", ["delivered/archive/d.1.gz", "delivered/archive/d.1", "store/delivered/d.1"])
+def test_a_pipe_in_the_way_does_not_hold_up_the_janitor(
+    lab: Lab, tmp_path: Path, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    path = lab.seal(lab.delivered.archive if where.endswith("gz") else lab.delivered.open, "d.1")
+    pipe = tmp_path / where if where.startswith("store") else lab.path / where
+    pipe.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(pipe)
+    lab.janitor(
+        compress="gzip" if where.endswith("gz") else "none",
+        archive_url=(tmp_path / "store").as_uri() if where.startswith("store") else None,
+    ).run()
+    assert any(word in troubles(caplog)[0] for word in ("no regular file", "is another file"))
+    assert path.exists() or (lab.delivered.archive / "d.1").exists()

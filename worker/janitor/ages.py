@@ -19,14 +19,10 @@ class Ages:
         self._sightings = {place.event_type: Sightings(place) for place in places}
         self.now_ms = self._wall_ms = 0  # of passed time, and by the wall clock, as of the last look
 
-    def look(self, reading: Reading) -> None:
-        """Let the line go on to now. Raises OSError."""
-        self.now_ms = self._line.look(reading, self._sightings.values())
+    def look(self, reading: Reading, *, trust_clock: bool = False) -> None:
+        """Let the line go on to now; with `trust_clock`, all counts that the wall clock says. Raises OSError."""
+        self.now_ms = self._line.look(reading, self._sightings.values(), trusted=trust_clock)
         self._wall_ms = reading.wall_ms
-
-    def trust(self, reading: Reading) -> None:
-        """Let all count that the wall clock says has passed."""
-        self.now_ms = self._line.trust(reading)
 
     def begins(self, place: Place) -> bool:
         """Tell whether the files of a type have never been looked at."""

@@ -7,6 +7,7 @@ copies would be made on the disk below. So a store gets a mark, and a directory 
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -56,7 +57,10 @@ class Elsewhere:
         """Raise StoreTrouble where a copy is, or would be, the file itself or inside the directory. Raises OSError."""
         self._require_outside(copy)
         with suppress(FileNotFoundError):
-            if _is_same_file(copy.stat(), original.stat()):
+            found = copy.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise StoreTrouble(f"{copy}: is no regular file")
+            if _is_same_file(found, original.stat()):
                 raise StoreTrouble(f"{copy}: is {original} itself, under another name: expected a store elsewhere")
 
     def _require_outside(self, path: Path) -> None:

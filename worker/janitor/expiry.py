@@ -42,9 +42,7 @@ class Expiry:
 
         Raises OSError.
         """
-        self._ages.look(reading)
-        if trust_clock:
-            self._ages.trust(reading)
+        self._ages.look(reading, trust_clock=trust_clock)
         for place in self._places:
             if self._is_wanted and self._ages.begins(place):
                 self._aged(place)

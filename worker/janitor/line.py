@@ -31,20 +31,18 @@ class Line:
         self._path = path / _NAME
         self._last: PassedTime | None = None  # where it was not written down, or cannot be read any more
 
-    def look(self, reading: Reading, sightings: Iterable[Sightings]) -> int:
-        """Let the line go on to now and return where it is, in ms. Raises OSError."""
+    def look(self, reading: Reading, sightings: Iterable[Sightings], *, trusted: bool = False) -> int:
+        """Let the line go on to now and return where it is, in ms. Raises OSError.
+
+        With `trusted` it goes on to where the wall clock stands: somebody says that this is right.
+        """
         last = self._load() or self._last
         if last is None:
             at_ms = max((latest for each in sightings if (latest := each.latest()) is not None), default=None)
             self._last = begin(reading, at_ms)
         else:
-            self._last = look(last, reading)
+            self._last = (trust if trusted else look)(last, reading)
             _tell_leap(last, self._last)
-        return self._last.passed_ms
-
-    def trust(self, reading: Reading) -> int:
-        """Let the line go on to where the wall clock stands, after a look: somebody says that this is right."""
-        self._last = trust(self._last, reading) if self._last else begin(reading)
         return self._last.passed_ms
 
     def note(self) -> None:

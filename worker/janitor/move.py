@@ -54,7 +54,7 @@ def finish(stored: Stored, place: Place) -> bool:
 def _bring(source: Path, target: Path, sha256: str) -> None:
     """Let a file stand under a second name, too; what stands there already must be the same, and no way to it."""
     if os.path.lexists(target):
-        if target.is_symlink() or not (target.samefile(source) or durable.digest(target) == sha256):
+        if not durable.is_regular(target) or not (target.samefile(source) or durable.digest(target) == sha256):
             raise Unfit(f"{target} stands in the way, and is another file")
         return
     try:
