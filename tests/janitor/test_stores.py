@@ -177,6 +177,19 @@ def test_where_it_cannot_that_is_told_once_and_the_file_stays_until_it_can(
     assert not janitor.troubles
 
 
+def test_an_endpoint_that_is_no_url_is_told_and_ends_nothing(
+    s3: ScriptedStore, lab: Lab, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library panics."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nonsense")
+    lab.seal(lab.delivered.archive, "d.1")
+    janitor = lab.janitor(archive_url=URL)
+    for _ in range(2):
+        assert janitor.run() == Done()
+    [line] = troubles(caplog)
+    assert "is the endpoint a URL?" in line
+
+
 def large(tmp_path: Path) -> Path:
     path = tmp_path / "large"
     path.write_bytes(b"0123456789abcdef" * (700_000))

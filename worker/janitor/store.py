@@ -213,8 +213,15 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError, ValueError) as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise StoreTrouble(first_line[:300]) from error
+        raise StoreTrouble(_first_line(error)) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of obstore, which has it in no module; it is no Exception
+            raise
+        raise StoreTrouble(f"obstore gave up, is the endpoint a URL? {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def _make_durable(root: Path, key: str) -> None:
