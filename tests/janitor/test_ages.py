@@ -81,7 +81,7 @@ def test_days_in_which_the_machine_was_off_do_not_count_and_files_go_after_a_mon
     restart_machine(begun)
     assert look_for(begun, hours=22) == 0
     [told] = [record.getMessage() for record in caplog.records if "time.unseen" in record.getMessage()]
-    assert told.startswith("time.unseen days=39 ")
+    assert told.startswith("time.unseen days=40 ")
     begun.pass_time(days=30)
     assert begun.tidy(**MONTH).expired == 30
 

@@ -64,9 +64,10 @@ class Line:
 def _tell_leap(last: PassedTime, now: PassedTime) -> None:
     """Say that the wall clock went on by days that nobody saw pass: it was set, or the machine was off."""
     ahead_ms = now.wall_ms - now.passed_ms
-    days = min(ahead_ms, ahead_ms - (last.wall_ms - last.passed_ms)) // _DAY_MS
-    if days >= 1:
+    unseen_ms = min(ahead_ms, ahead_ms - (last.wall_ms - last.passed_ms))
+    if unseen_ms >= _DAY_MS:
         event(
-            _log, "time.unseen", logging.WARNING, days=days, next="they do not count for keep_days; where the machine "
-            "was off and the clock is right, haraka-accounting tidy --trust-clock lets them count",
+            _log, "time.unseen", logging.WARNING, days=round(unseen_ms / _DAY_MS),
+            next="they do not count for keep_days; where the machine was off and the clock is right, "
+            "haraka-accounting tidy --trust-clock lets them count",
         )  # fmt: skip
