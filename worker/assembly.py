@@ -47,6 +47,7 @@ def build_worker(
     renderer = Renderer(settings.rows)
     chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
     janitor = Janitor(settings.directory, settings.janitor, archiving=archiving)
+    janitor.begin()
     size = BatchSize(
         max_entries=settings.stream.batch_entries, max_bytes=settings.stream.batch_bytes, mean_bytes=_UNKNOWN_BYTES
     )
@@ -61,5 +62,5 @@ def build_worker(
         size=size,
         lease_seconds=settings.stream.lease_seconds,
         pauses=clock,
-        chores=[*chores.jobs(), Job("janitor", EVERY_SECONDS, janitor.tick, janitor.stop)],
+        chores=[*chores.jobs(), Job("janitor", EVERY_SECONDS, janitor.tick, janitor.stop, janitor.step)],
     )

@@ -32,3 +32,5 @@ def set_up(*, verbose: bool = False) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # It warns once a period of a job that is still under way; the schedule tells one that hangs, and once.
+    logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)

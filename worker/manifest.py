@@ -19,11 +19,12 @@ class Compressed(Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Uploaded(Struct, frozen=True, kw_only=True):
+class Uploaded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The copy in object storage, as it was read back."""
 
     url: str
     at_ms: int
+    etag: str | None = None  # as the store gave it then
 
 
 class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -29,10 +29,15 @@ _NUMBER = re.compile(r"\d+")  # the same cause with another one, such as of the 
 STOP_SECONDS = 5.0
 
 
+def _running_seconds() -> float:
+    """Return the seconds since the machine started: files grow old while it is suspended, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Pauses(NamedTuple):
     """Time as the loop sees it; tests move it by hand."""
 
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = _running_seconds
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     wall: Callable[[], float] = time.time

@@ -45,7 +45,7 @@ class Record(Struct, frozen=True, kw_only=True):
     @property
     def is_retired(self) -> bool:
         """Tell whether this is what is left of the record of a consumer that was retired."""
-        return self.committed_ms is None
+        return self.committed_ms is None and not self.through
 
     def next(self, **changes: object) -> "Record":
         """Return the record of the next commit."""

@@ -7,6 +7,7 @@ the belt and another the braces, both are taken out. Rules 25, 26 and 28 are the
 
 from tests.crash.breakage import Breakage, Edit, Search
 from tests.crash.breakages_of_scripts import BREAKAGES_OF_SCRIPTS
+from tests.crash.breakages_of_time_and_copies import BREAKAGES_OF_TIME_AND_COPIES
 
 _LOOP, _READER, _FILES, _FILE = "worker/loop.py", "worker/reader.py", "worker/files.py", "worker/accounting_file.py"
 _COMMIT, _STREAM = "worker/stream/scripts/commit.lua", "worker/stream/stream.py"
@@ -557,4 +558,5 @@ BREAKAGES = (
         f"{_SWAPPED}::test_a_quiet_file_that_was_replaced_is_kept_aside_when_it_ends_and_the_other_one_stays",
     ),
     *BREAKAGES_OF_SCRIPTS,
+    *BREAKAGES_OF_TIME_AND_COPIES,
 )  # fmt: skip

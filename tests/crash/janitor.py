@@ -70,17 +70,15 @@ class JanitorMachine(Machine):
                 super().put(key, source)
                 kernel.tick(f"put {key}, done")
 
-            def read_back(self, key: str) -> Any:
+            def read_back(self, key: str, expected_bytes: int) -> Any:
                 kernel.tick(f"read {key}")
-                return super().read_back(key)
+                return super().read_back(key, expected_bytes)
 
         asked = JanitorSettings(
             compress=self.wish.compress, archive_url=self._store.as_uri() if self.wish.upload else None,
             keep_bytes=1 if self.wish.expire else None,
         )  # fmt: skip
-        return Janitor(
-            self._settings.directory, asked, archiving=self.wish.archiving, now_ms=lambda: 1, open_store=Store
-        )
+        return Janitor(self._settings.directory, asked, archiving=self.wish.archiving, open_store=Store)
 
     def tidy(self) -> None:
         """Let a janitor run once; nothing may trouble it."""

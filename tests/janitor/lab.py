@@ -10,6 +10,7 @@ import msgspec
 from schemas.events import TYPES
 from tests.support.workers import settings
 from worker.archive import READ_ONLY
+from worker.elapsed import Clocks
 from worker.inventory import Place, Stored, configured_places, lines, sealed_file, sealed_in
 from worker.janitor import Done, Janitor
 from worker.janitor.store import ObjectStore
@@ -30,8 +31,15 @@ class Lab:
         for place in self.places.values():
             place.archive.mkdir(parents=True)
         (path / ".directory-id").write_text("0123456789abcdef\n")
-        self.now_ms = NOW_MS
-        self.monotonic = 0.0
+        self.now_ms = NOW_MS  # by the wall clock
+        self.monotonic = 0.0  # seconds since the machine's start
+        self.account = "this start of the machine"
+
+    def pass_time(self, *, days: float = 0, hours: float = 0) -> None:
+        """Let time pass, on every clock."""
+        seconds = days * 86_400 + hours * 3600
+        self.monotonic += seconds
+        self.now_ms += round(seconds * 1000)
 
     @property
     def delivered(self) -> Place:
@@ -43,7 +51,7 @@ class Lab:
         """Return a janitor that is asked for this."""
         return Janitor(
             self.settings, msgspec.structs.replace(JanitorSettings(), **asked), archiving=archiving,
-            now_ms=lambda: self.now_ms, monotonic=lambda: self.monotonic, open_store=open_store,
+            clocks=Clocks(lambda: self.now_ms, lambda: self.monotonic, lambda: self.account), open_store=open_store,
         )  # fmt: skip
 
     def tidy(self, *, archiving: bool = True, **asked: Any) -> Done:

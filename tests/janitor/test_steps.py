@@ -17,6 +17,7 @@ from worker.janitor import Done
 from worker.janitor.lock import janitor_lock
 from worker.janitor.store import ObjectStore
 from worker.manifest import manifest_path
+from worker.schedule import Step
 
 
 def troubles(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -158,13 +159,15 @@ def test_open_files_foreign_files_and_files_not_fully_sealed_are_never_touched(l
     lab.seal(lab.delivered.open, "d.1").chmod(0o640)  # manifest there, read-only bit not yet
     before = _everything(lab.path)
     janitor = lab.janitor(compress="zstd", keep_days=1, keep_bytes=1)
-    lab.now_ms += 10**12
+    lab.pass_time(days=10_000)
     assert janitor.run() == Done()
     assert _everything(lab.path) == before
 
 
 def _everything(path: Path) -> dict[Path, bytes]:
-    return {file: file.read_bytes() for file in path.rglob("*") if file.is_file() and file.name != ".janitor"}
+    """Return all files but those of the janitor itself."""
+    own = {".janitor", ".passed-time", ".sightings.jsonl"}
+    return {file: file.read_bytes() for file in path.rglob("*") if file.is_file() and file.name not in own}
 
 
 def test_files_expire_by_age_the_oldest_first_and_stay_in_the_catalogue(lab: Lab) -> None:
@@ -243,6 +246,38 @@ def test_a_directory_has_one_janitor_at_a_time(lab: Lab) -> None:
         lab.janitor(compress="zstd").run()
     lab.janitor(compress="zstd").tick()
     assert list(lab.standing()) == ["delivered/archive/d.1.zst"]
+
+
+def test_a_janitor_that_another_process_keeps_out_for_an_hour_says_so_once(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    janitor = lab.janitor()
+    with janitor_lock(lab.path):
+        for minute in range(120):
+            lab.monotonic = 60.0 * minute
+            janitor.tick()
+        assert [line.partition("why=")[0] for line in troubles(caplog)] == ["janitor.trouble step=start "]
+        assert f"process {os.getpid()} is at work on the sealed files" in troubles(caplog)[0]
+    janitor.tick()
+    assert caplog.records[-1].getMessage() == "janitor.recovered step=start file=any"
+
+
+def test_a_run_says_what_it_is_at(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = lab.seal(lab.delivered.archive, "d.1")
+    janitor = lab.janitor(compress="zstd")
+    lab.monotonic = 7.0
+    seen = []
+    real = Path.unlink
+
+    def unlink(path: Path, *, missing_ok: bool = False) -> None:
+        seen.append(janitor.step())
+        real(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    janitor.tick()
+    assert set(seen) == {Step(f"compress {path}", 7.0)}
+    assert janitor.step() is None
 
 
 def test_trap_29_a_second_janitor_keeps_off_while_the_first_one_uploads_what_it_compressed(

@@ -104,6 +104,8 @@ class RealValkey:
 class WorkerProcess:
     """`haraka-accounting work` as a process of its own, logging to a file."""
 
+    module = "worker"  # that is run
+
     def __init__(self, ini: Path, url: str | None, name: str = "worker-1", log: Path | None = None) -> None:
         self._log = log or ini.with_name(f"{name}.log")
         self._ini = ini
@@ -116,7 +118,7 @@ class WorkerProcess:
         self._read_from = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "work", *self._arguments], stderr=log, stdout=log
+                [sys.executable, "-m", self.module, "work", *self._arguments], stderr=log, stdout=log
             )
         if ready:
             wait_until(lambda: "worker.ready" in self.log() or not self.is_alive(), "worker.ready")

@@ -197,7 +197,7 @@ def test_entries_that_have_rows_already_are_acknowledged_and_counted_and_yield_n
     renderer = Renderer(row_settings(COLUMNS))
     raw: list[RawEntry] = [entry(number, 10 + number) for number in range(5)]
     raw[1] = (b"1-0", [b"events", b"bad"])
-    batch = renderer.render({"bounce": raw}, pending=False)
+    batch = renderer.render({"bounce": raw}, pending=False, keep=True)
     assert batch is not None
     [first, third] = [keys_of(part_of([raw[number]]).event_ids) for number in (0, 2)]
     found = renderer.without(batch, {"bounce": {*first, *third}}).parts["bounce"]

@@ -94,6 +94,16 @@ def test_large_pages_and_pages_of_one_entry_give_the_same_files(tmp_path: Path, 
     assert len(digests(tmp_path / "large")) > 6
 
 
+def test_more_rows_than_one_call_writes_are_written_by_several(
+    tmp_path: Path, whole: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    monkeypatch.setattr("worker.replay.output._WRITTEN_BYTES", 100)
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:5000]))
+    replay(tmp_path, set())
+    assert digests(tmp_path) == whole
+
+
 def test_files_of_one_second_are_told_apart_by_a_suffix(whole: dict[str, str]) -> None:
     assert {"b.2026-11-22-184829.tsv", "b.2026-11-22-184829.tsv.json"} <= whole.keys()
     assert any("-1.tsv" in name for name in whole)

@@ -11,7 +11,7 @@ from worker.assembly import tune_collector
 from worker.commands.live import rewind_live
 from worker.commands.options import Server, config_option, json_option, load_settings, redis_option, server_of
 from worker.commands.progress import progress
-from worker.commands.replayed import Report
+from worker.commands.replayed import Report, warn_ahead
 from worker.commands.spans import span_of, types_option, words
 from worker.replay import letters
 from worker.replay.exports import STANDARD, Export, ExportSource
@@ -20,8 +20,9 @@ from worker.replay.letters import LetterSource
 from worker.replay.output import target
 from worker.replay.recipients import only_domains
 from worker.replay.sources import Source, StreamSource
-from worker.replay.span import Span
+from worker.replay.span import Span, is_time
 from worker.settings import Settings
+from worker.stream.clock import ServerClock, read_clock
 from worker.stream.dead_letters import dead_letters
 from worker.stream.ranges import ranges
 
@@ -35,6 +36,13 @@ class Request(NamedTuple):
     span: Span
     sources: Sequence[str]  # empty: the streams
     acknowledged: bool  # of these, only what workers have written
+    clock: ServerClock | None  # the server's, where the streams are read
+    ends_by_time: bool
+
+    def report(self, source: Source) -> Report:
+        """Return what tells what came of a source."""
+        ahead = [each for each in (self.clock.ahead if self.clock else ()) if each.type in self.types]
+        return Report(source, self.span, ahead, ends_by_time=self.ends_by_time)
 
 
 @click.command(name="replay")
@@ -67,12 +75,9 @@ def replay_command(config_file: Path | None, redis_url: str | None, **options: A
     code 1 also where events of the range were trimmed or deleted before they could be read: what is left is written.
     """
     _check(options)
-    settings = load_settings(config_file, redis_url, None).settings
-    request = Request(
-        settings, server_of(settings), options["types"], span_of(settings, options["start"], options["end"]),
-        options["sources"], options["acknowledged"],
-    )  # fmt: skip
+    request = _request(load_settings(config_file, redis_url, None).settings, options)
     if options["live"]:
+        warn_ahead(request.clock.ahead if request.clock else (), request.types)
         rewind_live(request.settings, request.types, request.span, yes=options["yes"], as_json=options["as_json"])
         return
     tune_collector()
@@ -80,6 +85,18 @@ def replay_command(config_file: Path | None, redis_url: str | None, **options: A
         _export(request, options["export_to"], as_json=options["as_json"])
     else:
         _write(request, options["into"], options["domains"], as_json=options["as_json"])
+
+
+def _request(settings: Settings, options: dict[str, Any]) -> Request:
+    server, ends = server_of(settings), (options["start"], options["end"])
+    span, clock = span_of(settings, *ends), None
+    if not options["sources"]:
+        clock = read_clock(*server)
+        span = span_of(settings, *ends, clock.now_ms)
+    return Request(
+        settings, server, options["types"], span, options["sources"], options["acknowledged"], clock,
+        is_time(options["end"]),
+    )  # fmt: skip
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -111,7 +128,7 @@ def _write(request: Request, into: Path, domains: Sequence[str], *, as_json: boo
         with progress("replaying", "events", source.total) as tell:
             for done in replay.run(source):
                 tell(done, replay.tally.events)
-        Report(source, request.span).show(replay.tally, as_json=as_json)
+        request.report(source).show(replay.tally, as_json=as_json)
 
 
 def _export(request: Request, to: str, *, as_json: bool) -> None:
@@ -122,7 +139,7 @@ def _export(request: Request, to: str, *, as_json: bool) -> None:
         with progress("exporting", "entries", source.total) as tell:
             for done in export.run(to):
                 tell(done, export.entries)
-        Report(source, request.span).show_export(export, to, as_json=as_json, err=to == STANDARD)
+        request.report(source).show_export(export, to, as_json=as_json, err=to == STANDARD)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """What a replay or an export has done, told once at its end; what is missing or dead is told, too."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import click
 import msgspec
 
+from schemas.events import TYPES
 from worker.commands import text
 from worker.records import id_order
 from worker.replay.exports import Export
@@ -13,6 +14,7 @@ from worker.replay.holes import Hole, Incomplete
 from worker.replay.job import Tally
 from worker.replay.sources import Missing, Source, StreamSource
 from worker.replay.span import Span, milliseconds_of
+from worker.stream.clock import Ahead
 
 _SHOWN = 20  # dead events; JSON has more
 
@@ -20,9 +22,12 @@ _SHOWN = 20  # dead events; JSON has more
 class Report:
     """Tells what came of a source."""
 
-    def __init__(self, source: Source, span: Span) -> None:
+    def __init__(self, source: Source, span: Span, ahead: Sequence[Ahead] = (), *, ends_by_time: bool = False) -> None:
+        """Take what was read; `ahead` are the streams among it whose ids are ahead of the server's clock."""
         self._streams = source if isinstance(source, StreamSource) else None
         self._span = span
+        self._ahead = ahead
+        self._left_out = [each for each in ahead if ends_by_time and id_order(span.end) < id_order(each.id)]
 
     def show(self, tally: Tally, *, as_json: bool) -> None:
         """Print what was written: to standard output, and what is missing to standard error too.
@@ -59,6 +64,7 @@ class Report:
         self._check()
 
     def _warn(self) -> None:
+        warn_ahead(self._ahead)
         if self._streams:
             warn(self._streams.missing)
             for hole in self._streams.holes:
@@ -69,6 +75,12 @@ class Report:
             counts = [hole.events for hole in self._streams.holes]
             told = f"{sum(filter(None, counts)):,}{' or more' if None in counts else ''}"
             raise Incomplete(f"incomplete: {told} events of the range are missing in what was written")
+        if self._left_out:
+            types = ", ".join(each.type for each in self._left_out)
+            raise Incomplete(
+                f"incomplete: nobody can tell which entries of {types} arrived before the end of the range: "
+                "their ids are ahead of the server's clock; let it end with an id, or with +"
+            )
 
     def _edges(self) -> tuple[str, str] | None:
         """Return the first and the last id that there was, over all types."""
@@ -82,7 +94,7 @@ class Report:
         first, last = self._edges() or (None, None)
         missing, holes = (self._streams.missing, self._streams.holes) if self._streams else ([], [])
         ends = {"from": self._span.start, "to": self._span.end, "first_id": first, "last_id": last}
-        return ends | {"missing": missing, "holes": holes}
+        return ends | {"missing": missing, "holes": holes, "ahead": self._ahead}
 
     def _summary(self, done: str) -> str:
         is_repeatable = self._streams and self._streams.is_repeatable and not self._streams.holes
@@ -94,6 +106,13 @@ def warn(missing: Iterable[Missing]) -> None:
     """Say on standard error what cannot be replayed any more."""
     for lack in missing:
         click.echo(f"warning: {_lack(lack)}", err=True)
+
+
+def warn_ahead(ahead: Iterable[Ahead], types: Container[str] = TYPES) -> None:
+    """Say on standard error which ids do not tell when their entries arrived."""
+    for each in ahead:
+        if each.type in types:
+            click.echo(f"warning: {each}", err=True)
 
 
 def _lack(lack: Missing) -> str:

@@ -28,9 +28,13 @@ types_option = click.option(
 )
 
 
-def span_of(settings: Settings, start: str | None, end: str | None) -> Span:
-    """Return the span between two ends as people call them; without one, it goes to that end of the stream."""
-    now, timezone = datetime.now(UTC), settings.names.timezone
+def span_of(settings: Settings, start: str | None, end: str | None, now_ms: int | None = None) -> Span:
+    """Return the span between two ends as people call them; without one, it goes to that end of the stream.
+
+    Times ago are counted from `now_ms`, the server's time, where that is known: ids are times of the server.
+    """
+    now = datetime.now(UTC) if now_ms is None else datetime.fromtimestamp(now_ms / 1000, UTC)
+    timezone = settings.names.timezone
     try:
         first = start_of(start or "-", timezone, now)
     except ValueError as error:

@@ -16,7 +16,11 @@ from worker.janitor import Janitor
 
 @click.command(name="tidy")
 @config_option
-def tidy_command(config_file: Path | None) -> None:
+@click.option(
+    "--trust-clock", is_flag=True,
+    help="Let days count for keep_days that nobody saw pass: the machine was off, and its clock is right.",
+)  # fmt: skip
+def tidy_command(config_file: Path | None, *, trust_clock: bool) -> None:
     """Move, compress, upload and expire sealed files now, as the configuration asks for.
 
     Workers do it themselves, once a minute; this is for a directory without one, or to see at once what fails.
@@ -29,7 +33,7 @@ def tidy_command(config_file: Path | None) -> None:
     require_partition(path, settings.stream.partition)
     janitor = Janitor(settings.directory, settings.janitor, archiving=settings.rotation.archiving)
     try:
-        done = janitor.run()
+        done = janitor.run(trust_clock=trust_clock)
     except OSError as error:
         raise DiskTrouble(f"{error.filename or path}: {error.strerror}") from error
     click.echo(", ".join(f"{name} {count}" for name, count in msgspec.structs.asdict(done).items()))

@@ -50,6 +50,8 @@ def compress(stored: Stored, place: Place, kind: Compression) -> Stored:
         return stored
     target = stored.path.with_name(stored.path.name + (_begun(stored.path) or _ENDINGS[kind]))
     with held(stored, place):
+        if os.path.lexists(target) and not durable.is_regular(target):
+            raise Unfit(f"{target} stands in the way, and is no regular file")
         if not os.path.lexists(target):
             _make(stored.path, target, manifest)
         compressed = _facts(target, manifest)

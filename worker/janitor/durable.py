@@ -6,6 +6,7 @@ dead one left is removed by the next run.
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -63,6 +64,11 @@ def chunks_of(content: IO[bytes]) -> Iterator[bytes]:
     """Yield what is left of a file in pieces."""
     while chunk := content.read(_CHUNK_BYTES):
         yield chunk
+
+
+def is_regular(path: Path) -> bool:
+    """Tell whether a name is a file's own: no link to one, nor what hangs who opens it. Raises OSError."""
+    return stat.S_ISREG(path.lstat().st_mode)
 
 
 def digest(path: Path) -> str:

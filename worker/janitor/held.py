@@ -10,8 +10,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from worker.inventory import Place, Stored
+from worker.janitor import durable
 from worker.manifest import manifest_path
 
 
@@ -57,3 +59,24 @@ def _check(descriptor: int, stored: Stored, place: Place) -> None:
     origin = place.open / stored.path.name
     if stored.path != origin and (os.path.lexists(origin) or os.path.lexists(manifest_path(origin))):
         raise Busy
+
+
+def require_as_sealed(stored: Stored) -> tuple[int, ...]:
+    """Compare the content of a sealed file with its manifest, and return its `version`. Raises Unfit, Busy, OSError."""
+    manifest = stored.manifest
+    assert manifest is not None  # noqa: S101  # only sealed files come here
+    form = manifest.compressed or manifest
+    path = stored.content_path
+    try:
+        before = version(path)
+        if path.lstat().st_size != form.bytes or durable.digest(path) != form.sha256:
+            raise Unfit(f"{path.name} is not what its manifest says, and is kept")
+    except FileNotFoundError:
+        raise Busy from None
+    return before
+
+
+def version(path: Path) -> tuple[int, ...]:
+    """Return what is another as soon as a file is changed or replaced. Raises OSError."""
+    found = path.lstat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from worker.durable import make_directory, sync_directory
+from worker.errors import DiskTrouble
 from worker.inventory import Place, Stored
 from worker.janitor import durable
 from worker.janitor.held import Unfit, held
@@ -18,13 +19,16 @@ from worker.manifest import manifest_path
 def move(stored: Stored, place: Place) -> Stored:
     """Move a sealed file from the location to the archive, and return it there.
 
-    Raises Busy, OSError, or Unfit where another file has its name, or its content is not what the manifest says.
+    Raises Busy, OSError, DiskTrouble where the archive is no other place, or Unfit where another file has its name, or
+    its content is not what the manifest says.
     """
     manifest = stored.manifest
     assert manifest is not None  # noqa: S101  # only sealed files come here
     sha256 = manifest.compressed.sha256 if manifest.compressed else manifest.sha256
     target = place.archive / stored.path.name
     make_directory(place.archive)
+    if place.archive.samefile(place.open):
+        raise DiskTrouble(f"{place.archive}: is the location itself, by a link or a mount: nothing can be moved there")
     moved = stored._replace(path=target)
     with held(stored, place):
         _bring(stored.content_path, moved.content_path, sha256)
@@ -48,9 +52,9 @@ def finish(stored: Stored, place: Place) -> bool:
 
 
 def _bring(source: Path, target: Path, sha256: str) -> None:
-    """Let a file stand under a second name, too; what stands there already must be the same."""
+    """Let a file stand under a second name, too; what stands there already must be the same, and no way to it."""
     if os.path.lexists(target):
-        if not (target.samefile(source) or durable.digest(target) == sha256):
+        if not durable.is_regular(target) or not (target.samefile(source) or durable.digest(target) == sha256):
             raise Unfit(f"{target} stands in the way, and is another file")
         return
     try:

@@ -32,6 +32,7 @@ _TEMPORARY = ".replay.new"
 _LIVE = ".directory-id"
 _READ_ONLY = 0o440
 _COMPARED_BYTES = 1 << 20
+_WRITTEN_BYTES = 1 << 30  # by one call, which writes 2 147 479 552 at most
 
 
 class LiveDirectory(AccountingError):
@@ -104,7 +105,8 @@ class Output:
             return
         try:
             state = self._state or self._begin(part.first_id or "0-0")
-            write_all(self._descriptor, part.rows)
+            for start in range(0, len(part.rows), _WRITTEN_BYTES):
+                write_all(self._descriptor, part.rows[start : start + _WRITTEN_BYTES])
         except OSError as error:
             raise DiskTrouble(f"{self._directory}: {error.strerror}") from error
         self._sha256.update(part.rows)

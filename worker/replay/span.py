@@ -60,6 +60,11 @@ def is_id(text: str) -> bool:
     return bool(_ID.fullmatch(text)) and max(id_order(text)) <= _LARGEST
 
 
+def is_time(text: str) -> bool:
+    """Tell whether the end of a span is given as a time, and not as an id or an end of the stream."""
+    return text not in {"-", "+"} and not is_id(text.removeprefix("("))
+
+
 def before(entry_id: str) -> str:
     """Return the id right before one; that of no entry, `0-0`, for the first that there can be."""
     milliseconds, sequence = id_order(entry_id)

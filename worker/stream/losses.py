@@ -15,9 +15,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.events import TYPES
+from worker.elapsed import MACHINE, Clocks
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
 from worker.stream.script import Script
+from worker.stream.time_line import is_steady
 
 _SETTLE_MS = 30_000  # between the two looks that must agree
 _PENDING_BYTES = 32_000_000  # of pending entries that one look may read on the server: some 20 ms of its time
@@ -51,7 +54,12 @@ _loss = msgspec.json.Decoder(Loss, strict=False)  # Lua's JSON would round large
 
 
 def find_losses(
-    connect: Connector, partition: str, keep: Callable[[Loss], None], settle_ms: int = _SETTLE_MS
+    connect: Connector,
+    partition: str,
+    keep: Callable[[Loss], None],
+    settle_ms: int = _SETTLE_MS,
+    *,
+    clocks: Clocks = MACHINE,
 ) -> list[Loss]:
     """Look for holes, let `keep` write down each loss that was counted, and return those that it has.
 
@@ -62,6 +70,8 @@ def find_losses(
     link.open()
     try:
         link.call("SCRIPT", "LOAD", _find.source)
+        if not is_steady(link, keys, settle_ms, clocks):  # the server's clock does not tell how long ago a look was
+            link.call("HDEL", keys.watch, *(f"{event_type}:missing" for event_type in TYPES))
         for event_type, key in keys.streams.items():
             link.call(
                 "EVALSHA", _find.sha, 3, keys.ledger, keys.watch, key, GROUP, event_type, settle_ms, _PENDING_BYTES

@@ -3,6 +3,7 @@
 from typing import Any
 
 from worker.forecast import Memory, StreamMemory
+from worker.stream.clock import TOLERATED_MS
 from worker.stream.keys import Keys
 from worker.stream.link import Connector, Link
 from worker.stream.ranges import number_of
@@ -35,7 +36,9 @@ def _stream(link: Link, key: str, now: float) -> StreamMemory:
     if first is None or last is None:
         return StreamMemory(bytes=0, events=0, events_per_second=0.0)
     recent = _entry(link, "XRANGE", key, str(int((now - _WINDOW_SECONDS) * 1000)), "+")
-    age = now - int(first[0].partition(b"-")[0]) / 1000
+    if _milliseconds(last) > now * 1000 + TOLERATED_MS:
+        recent = None  # ids do not say when entries arrived: a rate that nobody knows counts for none
+    age = now - _milliseconds(first) / 1000
     seconds = min(max(age, _SHORTEST_SECONDS), _WINDOW_SECONDS)
     return StreamMemory(
         bytes=link.call("MEMORY", "USAGE", key) or 0,
@@ -47,6 +50,10 @@ def _stream(link: Link, key: str, now: float) -> StreamMemory:
 def _entry(link: Link, *request: object) -> Any:  # noqa: ANN401 - as Redis sends it
     found = link.call(*request, "COUNT", 1)
     return found[0] if found else None
+
+
+def _milliseconds(entry: Any) -> int:  # noqa: ANN401
+    return int(entry[0].partition(b"-")[0])
 
 
 def _events(first: Any, last: Any) -> int:  # noqa: ANN401

@@ -13,8 +13,10 @@ import msgspec
 
 from worker import records
 from worker.records import Record
+from worker.stream.clock import server_ms
 from worker.stream.keys import Keys
 from worker.stream.link import Link
+from worker.stream.time_line import is_steady
 
 DAY_MS = 86_400_000
 _LONG_MS = 7 * DAY_MS  # within seconds of its end, others take over what a consumer has in hand
@@ -43,10 +45,9 @@ class Known(NamedTuple):
 _NOBODY = Owner(0, "", b"")
 
 
-def server_ms(link: Link) -> int:
-    """Return the server's time."""
-    seconds, microseconds = link.call("TIME")
-    return int(seconds) * 1000 + int(microseconds) // 1000
+def trusted_ms(link: Link, keys: Keys) -> int | None:
+    """Return the server's time; None while its clock has not gone along for long with the time that passed."""
+    return server_ms(link) if is_steady(link, keys, _LONG_MS) else None
 
 
 def owners(link: Link, keys: Keys) -> dict[str, Owner]:
@@ -87,12 +88,13 @@ def is_superseded(one: Known, known: Sequence[Known]) -> bool:
     )  # fmt: skip
 
 
-def acknowledged_through(known: Sequence[Known], event_type: str, now_ms: int) -> str | None:
+def acknowledged_through(known: Sequence[Known], event_type: str, now_ms: int | None) -> str | None:
     """Return the lowest id that all consumers have acknowledged through, None where no record tells.
 
-    Consumers that were silent for long do not count, if others were not: these have taken over from them long ago.
+    Consumers that were silent for long by `now_ms`, the server's time, do not count, if others were not: these have
+    taken over from them long ago. Without a time that can be trusted all count: rows may stand twice, and none is lost.
     """
     current = [one for one in known if event_type in one.record.through and not is_superseded(one, known)]
-    lately = [one for one in current if one.is_alive or now_ms - one.seen_ms < _LONG_MS]
+    lately = [one for one in current if now_ms is None or one.is_alive or now_ms - one.seen_ms < _LONG_MS]
     ids = [one.record.through[event_type] for one in lately or current]
     return min(ids, key=records.id_order, default=None)

@@ -12,9 +12,11 @@ import msgspec
 from msgspec import Meta, Struct, structs
 
 from schemas.events import Instant
+from worker.elapsed import MACHINE, Clocks
 from worker.stream.keys import PLACEHOLDER, Keys
 from worker.stream.link import Connector, Link
 from worker.stream.script import Script
+from worker.stream.time_line import is_steady
 
 _PAGE = 500  # hash fields that a script looks at, about
 _DAY_MS = 86_400_000
@@ -75,15 +77,18 @@ def read_producers(connect: Connector, partition: str) -> list[Producer]:
     return _with_claims(producers)
 
 
-def prune_producers(connect: Connector, partition: str, days: int) -> int:
+def prune_producers(connect: Connector, partition: str, days: int, clocks: Clocks = MACHINE) -> int:
     """Forget the producers that have been silent for so many days; returns how many. Raises StreamUnavailable.
 
+    None while the server's clock, by which they are silent, has not gone along with the time that passed for as long.
     Several workers may do it at once. Between two of the short scripts everybody else has their turn.
     """
     keys = Keys.of(partition)
     link = Link(connect)
     link.open()
     try:
+        if not is_steady(link, keys, days * _DAY_MS, clocks):
+            return 0
         link.call("SCRIPT", "LOAD", _prune.source)
         return sum(_prune_hash(link, keys, which, days) for which in (1, 2))
     finally:

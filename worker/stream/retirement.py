@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from worker.elapsed import MACHINE, Clocks
 from worker.stream import outdated
+from worker.stream.clock import server_ms
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
 from worker.stream.outdated import Known, Owner
 from worker.stream.script import Script
+from worker.stream.time_line import is_steady
 
 _retire, _supersede = Script("retire"), Script("supersede")
 
@@ -31,12 +34,17 @@ def retire(connect: Connector, partition: str, consumer: str) -> str:
         link.close()
 
 
-def retire_silent(connect: Connector, partition: str, silent_days: int) -> list[str]:
-    """Remove consumers that were not heard of for so long, by the server's clock; returns their names."""
+def retire_silent(connect: Connector, partition: str, silent_days: int, clocks: Clocks = MACHINE) -> list[str]:
+    """Remove consumers that were not heard of for so long, by the server's clock; returns their names.
+
+    None while that clock has not gone along with the time that passed for as long.
+    """
     link, keys = Link(connect), Keys.of(partition)
     link.open()
     try:
-        owners, now_ms = outdated.owners(link, keys), outdated.server_ms(link)
+        if not is_steady(link, keys, silent_days * outdated.DAY_MS, clocks):
+            return []
+        owners, now_ms = outdated.owners(link, keys), server_ms(link)
         seen_ms = _last_seen(link, keys, owners, now_ms)
         silent = sorted(name for name, seen in seen_ms.items() if now_ms - seen >= silent_days * outdated.DAY_MS)
         stored = {name: owners[name].stored if name in owners else b"" for name in silent}

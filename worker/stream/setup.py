@@ -80,7 +80,7 @@ def _acknowledged_through(link: Link, keys: Keys, event_type: str) -> str:
 
     Raises ServerRefused where no record tells: then only a person can say it.
     """
-    through = outdated.acknowledged_through(outdated.read(link, keys), event_type, outdated.server_ms(link))
+    through = outdated.acknowledged_through(outdated.read(link, keys), event_type, outdated.trusted_ms(link, keys))
     if through is None:
         key = keys.streams[event_type]
         raise ServerRefused(

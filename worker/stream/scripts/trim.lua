@@ -1,8 +1,9 @@
 -- Trim the streams of a partition: what is older than the retention, and sooner while they hold too much memory.
 --
 -- KEYS: ledger, watch, settled, then one stream per type
--- ARGV: group of the workers, retention in ms (0: for ever), bytes that the streams may have together (0: any number),
---       entries of a stream that one call may trim, then the type of each stream
+-- ARGV: group of the workers, bytes that the streams may have together (0: any number), entries of a stream that one
+--       call may trim, two fields of `watch` each with what it is to hold (empty: what it holds), then for each stream
+--       its type and an id below which everything is older than the retention (0-0: nothing)
 -- Returns {entries trimmed, blocked}, the latter as JSON: objects of type, group, why (age or memory), since (the id of
 -- the first entry held back), events held back. Call it again until it has trimmed nothing: then `blocked` is meant.
 --
@@ -11,14 +12,16 @@
 -- bound); what is left of a node is less than one, and goes by age only: no memory would come free.
 --
 -- `settled` has notes on dead letters that left. One that is older than the first entry of every stream is on an entry
--- that is gone.
+-- that is gone: but not while ids are ahead of the clock, and an entry has a higher one than the later note on it.
 --
 -- Types and counters are checked before the first write, and HDEL and XTRIM are allowed at maxmemory.
 
 -- @part checks
 
-local group, retention, most, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local group, most, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local ledger, watch, settled = KEYS[1], KEYS[2], KEYS[3]
+local FIELDS, BY_TYPE = {4, 6}, 8 -- where they begin in ARGV
+local TOLERATED = 60000 -- ms by which an id can be ahead of the clock: that of a server before a failover
 
 -- Ids are compared as text: their halves may have more digits than a double holds.
 local function is_before(one, other)
@@ -81,12 +84,15 @@ check_type(settled, 'stream')
 local streams = {}
 for index = 4, #KEYS do
   check_type(KEYS[index], 'stream')
-  local kind = ARGV[index + 1]
+  local kind, cutoff = ARGV[BY_TYPE + 2 * (index - 4)], ARGV[BY_TYPE + 2 * (index - 4) + 1]
   local counter = redis.call('HGET', ledger, kind .. ':trimmed')
   if counter and not is_count(counter) then
     return redis.error_reply('WRONGVALUE ' .. kind .. ':trimmed in ' .. ledger .. ' is not a count')
   end
-  local stream = {key = KEYS[index], kind = kind, floors = floors(KEYS[index])}
+  if not (cutoff and string.find(cutoff, '^%d+%-%d+$')) then
+    return redis.error_reply('WRONGVALUE the id of ' .. tostring(kind) .. ' must be one')
+  end
+  local stream = {key = KEYS[index], kind = kind, floors = floors(KEYS[index]), cutoff = cutoff}
   for _, floor in pairs(stream.floors) do
     if not stream.floor or is_before(floor, stream.floor) then
       stream.floor = floor
@@ -94,16 +100,18 @@ for index = 4, #KEYS do
   end
   streams[#streams + 1] = stream
 end
-if not (retention and most and limit) then
-  return redis.error_reply('WRONGVALUE retention, bytes and entries must be numbers')
+if not (most and limit) then
+  return redis.error_reply('WRONGVALUE bytes and entries must be numbers')
 end
 local time = redis.call('TIME')
-local now, cutoff = tonumber(time[1]) * 1000 + math.floor(time[2] / 1000), '0-0'
-if retention > 0 then
-  cutoff = string.format('%.0f-0', math.max(0, now - retention))
-end
+local now = tonumber(time[1]) * 1000 + math.floor(time[2] / 1000)
 
 redis.call('HDEL', watch, '') -- allowed at maxmemory, and after it so is the rest
+for _, index in ipairs(FIELDS) do
+  if ARGV[index + 1] ~= '' then
+    redis.call('HSET', watch, ARGV[index], ARGV[index + 1])
+  end
+end
 local trimmed, blocked = 0, {}
 
 local function trimmed_below(stream, id, count)
@@ -134,12 +142,12 @@ local function hold_back(stream, name, why, to)
 end
 
 -- By age
-for _, stream in ipairs(retention > 0 and streams or {}) do
-  local below = is_before(stream.floor, cutoff) and stream.floor or cutoff
+for _, stream in ipairs(streams) do
+  local below = is_before(stream.floor, stream.cutoff) and stream.floor or stream.cutoff
   trimmed_below(stream, below, trim_below(stream.key, below))
   for name, floor in pairs(stream.floors) do
-    if is_before(floor, cutoff) then
-      hold_back(stream, name, 'age', '(' .. cutoff)
+    if is_before(floor, stream.cutoff) then
+      hold_back(stream, name, 'age', '(' .. stream.cutoff)
     end
   end
 end
@@ -174,10 +182,12 @@ if most > 0 and used > most then
   end
 end
 
-local oldest = string.format('%.0f-0', now)
+local oldest, ahead = string.format('%.0f-0', now), string.format('%.0f-0', now + TOLERATED)
 for _, stream in ipairs(streams) do
-  local begin = first(stream.key, '-', '+')
-  if begin and is_before(begin[1], oldest) then
+  local begin, last = first(stream.key, '-', '+'), redis.call('XREVRANGE', stream.key, '+', '-', 'COUNT', 1)[1]
+  if last and is_before(ahead, last[1]) then
+    oldest = '0-0'
+  elseif begin and is_before(begin[1], oldest) then
     oldest = begin[1]
   end
 end
