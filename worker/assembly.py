@@ -10,6 +10,7 @@ from worker.directory import Directory
 from worker.files import Files
 from worker.janitor import EVERY_SECONDS, Janitor
 from worker.loop import Worker
+from worker.newcomer import require_new
 from worker.patience import Pauses
 from worker.schedule import Job
 from worker.settings import Settings
@@ -41,11 +42,13 @@ def build_worker(
     clock = pauses or Pauses()
     name, archiving = settings.worker.name, settings.rotation.archiving
     partition = settings.stream.partition
+    connect_to_look = connect or connector(settings.stream, url)
+    require_new(settings.directory, connect_to_look, partition, clock)
     directory = Directory(
         settings.directory, settings.names, settings.rows, name, partition=partition, archiving=archiving
     )
     renderer = Renderer(settings.rows)
-    chores = Chores(connect or connector(settings.stream, url), settings.stream, directory)
+    chores = Chores(connect_to_look, settings.stream, directory)
     janitor = Janitor(settings.directory, settings.janitor, archiving=archiving)
     janitor.begin()
     size = BatchSize(

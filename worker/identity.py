@@ -8,6 +8,7 @@ no further. Made by the first worker that comes, durably; what other versions wr
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ class NotAnIdentity(DiskTrouble):
 
 
 _decoder = msgspec.json.Decoder(Identity)
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def read(path: Path) -> Identity | None:
@@ -60,14 +62,25 @@ def read(path: Path) -> Identity | None:
     content = _stored(path / NAME)
     if content is not None:
         try:
-            return _decoder.decode(content)
+            found = _decoder.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise NotAnIdentity(f"{path / NAME}: not written by a worker: {error}") from error
+        require_id(found.directory, path / NAME)
+        return found
     old = _stored(path / _OLD_ID)
     if not old:
         return None
+    directory = old.decode("utf-8", "replace")
+    require_id(directory, path / _OLD_ID)
     partition = (_stored(path / _OLD_PARTITION) or b"").decode("utf-8", "replace")
-    return Identity(directory=old.decode("ascii", "replace"), partition=partition)
+    return Identity(directory=directory, partition=partition)
+
+
+def require_id(directory: str, where: Path | None = None) -> None:
+    """Raise NotAnIdentity for what cannot be the id of a directory; it stands in names of keys and of folders."""
+    if not _ID.fullmatch(directory) or not directory.strip("."):
+        at = f"{where}: " if where else ""
+        raise NotAnIdentity(f"{at}{directory!r} is no id of a directory: expected letters, digits, . _ -")
 
 
 def known_id(path: Path) -> str | None:
@@ -110,6 +123,13 @@ def make(path: Path, partition: str) -> Identity:
 def write(path: Path, identity: Identity) -> None:
     """Write who a directory is, durably; with the lock held. Raises OSError."""
     write_durably(path / NAME, msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
+
+
+def replace(path: Path, identity: Identity) -> None:
+    """Write another identity in the place of whatever stands there; with the lock held. Raises OSError."""
+    for name, content in ((_OLD_ID, identity.directory), (_OLD_PARTITION, identity.partition)):
+        write_durably(path / name, f"{content}\n".encode())
+    write(path, identity)
 
 
 @contextmanager

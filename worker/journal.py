@@ -122,6 +122,17 @@ def consumers(directory: Path) -> Sequence[str]:
     return sorted(name for name in names if not name.endswith(_NEW))
 
 
+def last_record(directory: Path, consumer: str) -> Record | None:
+    """Return the last record in the journal of a consumer, of whichever directory it is. Raises OSError."""
+    path = directory / FOLDER / consumer
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    lines = (_decoded(line) for line in reversed(content.split(b"\n")))
+    return next((line.record for line in lines if isinstance(line, Acknowledged | Adopted)), None)
+
+
 def directory_ids(directory: Path) -> set[str]:
     """Return the ids of the directories that the journals here are of. Raises OSError."""
     folder, found = directory / FOLDER, set[str]()

@@ -30,6 +30,7 @@ COMMANDS = (
     f"dead show {LETTER} --json", f"dead retry {LETTER}", "dead retry --all", "dead drop --all --yes",
     "replay --from - --into {path}/out", "replay --from - --export -", "replay --from - --live --yes",
     "replay --from-archive dead --into {path}/out", "retire worker-1 nobody", "rotate --all", "tidy",
+    "directory show", "directory show --json", "directory adopt",
     "verify {path}/files",
 )  # fmt: skip
 
