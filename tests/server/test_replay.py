@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from schemas.events import TAGS, TYPES
+from tests.server.test_command_line import run
 from tests.support.events import make_event
 from tests.support.files import check_manifest, data_files, recipients_in, rows_of
 from tests.support.replay import INI, KEYS, Lab, digests, sorted_rows
@@ -220,6 +221,7 @@ def test_what_workers_still_have_to_write_can_be_left_out(lab: Lab) -> None:
     lab.client.xack(KEYS.streams["bounce"], GROUP, lab.ids("bounce")[21])
     told = lab.replay("--acknowledged")
     assert told["rows"] == 61
+    assert run("directory", "new", "--config", str(lab.ini), cwd=lab.path).returncode == 0
     lab.work(105 - 61)
     together = recipients_in(lab.path / "out") + recipients_in(lab.path / "files")
     assert (len(together), set(together.values())) == (105, {1})
