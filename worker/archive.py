@@ -3,7 +3,8 @@
 Every step is idempotent and durable before the next one, so a crash anywhere is finished by doing it all again:
 manifest → read-only bit → link both into the archive → unlink both here. Nothing is ever overwritten: a name that is
 taken in the archive by another file leaves the sealed file where it is, and so does an archive on another file system:
-the janitor copies it later. What it has begun to compress is its own to move, too.
+the janitor copies it later. What it has begun to compress is its own to move, too. An archive that is the location
+itself, by a link, has it already.
 """
 
 import errno
@@ -72,7 +73,8 @@ def protect(file: AccountingFile) -> None:
 def has(file: AccountingFile, location: Location) -> bool:
     """Tell whether a file stands in the archive with its manifest: whatever of its move is not done, it is sealed."""
     target = location.archive / file.path.name
-    return file.stands_at(target) and manifest_path(target).exists()
+    beside = manifest_path(target)
+    return file.stands_at(target) and beside.exists() and not beside.is_symlink()
 
 
 def finish_move(file: AccountingFile, location: Location) -> None:
@@ -100,8 +102,9 @@ def finish(path: Path, archive: Path) -> None:
 
     A manifest without its file says nothing by itself: the file may be compressed.
     """
-    if manifest_path(path).exists() and not path.exists() and manifest_path(archive / path.name).exists():
-        manifest_path(path).unlink(missing_ok=True)
+    left, moved = manifest_path(path), manifest_path(archive / path.name)
+    if left.exists() and not path.exists() and moved.exists() and not archive.samefile(path.parent):
+        left.unlink(missing_ok=True)
         sync_directory(path.parent)
 
 
@@ -111,6 +114,8 @@ def _move(file: AccountingFile, location: Location) -> Path:
     if any(path.with_name(path.name + ending).exists() for ending in ENDINGS):
         return path
     make_directory(location.archive)
+    if location.archive.samefile(path.parent):  # a link back, or a bind mount: it stands there already
+        return path
     if not has(file, location) and not _link_both(file, target):
         return path
     sync_directory(location.archive)
@@ -136,7 +141,7 @@ def _link(path: Path, target: Path) -> bool:
     try:
         os.link(path, target)
     except FileExistsError:
-        return target.samefile(path)
+        return os.path.samestat(target.lstat(), path.lstat())
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

@@ -66,6 +66,42 @@ def test_a_sealed_file_stays_whole_where_the_server_forgot_its_rows(
     assert not archiving or [file.parent.name for file in found] == ["archive"]
 
 
+@pytest.mark.parametrize("link", [".", "../delivered", "archive itself"])
+def test_an_archive_that_is_the_location_itself_has_each_file_once(lab: Lab, link: str) -> None:
+    archive_directory = lab.path / "delivered" / "archive"
+    if link == "archive itself":
+        archive_directory = lab.path / "delivered" / "x" / "y"
+        lab.configure("directory", archive_to=dict.fromkeys(TYPES, "x/y"))
+    archive_directory.parent.mkdir(parents=True)
+    archive_directory.symlink_to(lab.path / "delivered" if link == "archive itself" else link)
+    worker = lab.worker()
+    for _ in range(2):
+        lab.publisher.publish_some(3)
+        worker.step()
+        worker.rotate()
+        worker.step()
+    lab.stop(worker)
+    lab.stop(lab.worker())
+    found = [path for path in (lab.path / "delivered").iterdir() if manifest_path(path).exists()]
+    assert sorted(check_manifest(file).rows for file in found) == [1, 1]
+    assert not (lab.path / "recovered").exists()
+
+
+@pytest.mark.parametrize("what", ["file", "manifest"])
+def test_a_link_in_the_archive_is_not_taken_for_the_file(lab: Lab, what: str) -> None:
+    worker = lab.worker()
+    lab.publisher.publish_some(1)
+    worker.step()
+    name = worker._current().files["delivered"].name + (".json" if what == "manifest" else "")
+    in_archive = lab.path / "delivered" / "archive" / name
+    in_archive.parent.mkdir(exist_ok=True)
+    in_archive.symlink_to(lab.path / "delivered" / name)
+    lab.stop(worker)
+    path = lab.path / "delivered" / name.removesuffix(".json")
+    assert check_manifest(path).rows == 1
+    assert not path.is_symlink()
+
+
 def test_a_move_to_the_archive_that_was_interrupted_is_finished_by_another_worker(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
