@@ -161,8 +161,8 @@ KEEP_RECOVERED = Key(
     "keep_recovered_days",
     values.whole(1, 36_500, "a whole number of days"),
     "30",
-    "Days after which tails in `recovered/` are removed: rows that were cut off a file because they were never "
-    "acknowledged, and that stand in another one.",
+    "Days after which tails in `recovered/` are removed, once each of their rows is found in a sealed file: rows that "
+    "were cut off a file because they were never acknowledged. Others stay.",
     "90",
 )
 

@@ -7,7 +7,6 @@ locations. Nothing is made in a directory that is not the one, or not mounted.
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 
 import msgspec
 
@@ -171,28 +170,19 @@ class Directory:
 
     def _require_mounts(self) -> None:
         """Raise DiskTrouble where a place was on a volume of its own, and that is not mounted now."""
-        found = identity.read(self.path)
-        for name in found.mounts if found else ():
-            place = self.path / name
-            if not is_mounted(place, self.path) and not evidence.has_files(place):
-                raise DiskTrouble(f"{place}: was on a volume of its own, which is not mounted")
+        for place in evidence.missing_mounts(self.path, identity.read(self.path)):
+            raise DiskTrouble(f"{place}: was on a volume of its own, which is not mounted")
 
     def _note_mounts(self) -> None:
         """Remember, durably, which places are on volumes of their own."""
         with identity.locked(self.path):
             found = self.identity()
             here = {place for each in places(self._settings) for place in (each.open, each.archive)}
-            mounts = sorted(str(place.relative_to(self.path)) for place in here if is_mounted(place, self.path))
+            mounts = sorted(
+                str(place.relative_to(self.path)) for place in here if evidence.is_mounted(place, self.path)
+            )
             if tuple(mounts) != found.mounts:
                 identity.write(self.path, msgspec.structs.replace(found, mounts=tuple(mounts)))
-
-
-def is_mounted(place: Path, path: Path) -> bool:
-    """Tell whether a place is on another device than the directory. Raises OSError."""
-    try:
-        return place.stat().st_dev != path.stat().st_dev
-    except FileNotFoundError:
-        return False
 
 
 def _series(settings: DirectorySettings, rows: RowSettings, event_type: str) -> Series:

@@ -1,10 +1,11 @@
-"""Evidence: what the files of a directory tell of it where `accounting.id` is gone. Reads only."""
+"""Evidence: what stands in a directory, and tells which one it is or whether all of it is there. Reads only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from worker import journal
+from worker.identity import Identity
 from worker.inventory import places, sealed_in
 from worker.manifest import BadManifest
 from worker.settings import DirectorySettings
@@ -22,6 +23,25 @@ def directory_ids(settings: DirectorySettings) -> set[str]:
 def has_files(place: Path) -> bool:
     """Tell whether there is a sealed accounting file in a directory. Raises OSError."""
     return any(True for _ in sealed_in(place, "", []))
+
+
+def missing_mounts(path: Path, known: Identity | None) -> Iterator[Path]:
+    """Yield the places that were on volumes of their own, by what a directory says of itself, and are not now.
+
+    One that was moved to the directory's own volume has its files. Raises OSError.
+    """
+    for name in known.mounts if known else ():
+        place = path / name
+        if not is_mounted(place, path) and not has_files(place):
+            yield place
+
+
+def is_mounted(place: Path, path: Path) -> bool:
+    """Tell whether a place is on another device than the directory. Raises OSError."""
+    try:
+        return place.stat().st_dev != path.stat().st_dev
+    except FileNotFoundError:
+        return False
 
 
 def _of_manifests(settings: DirectorySettings) -> Iterable[str]:

@@ -15,6 +15,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +33,7 @@ _NEW = "~new"
 
 _LIMIT_BYTES = 8_000_000  # then it is begun anew
 _SYNC_SECONDS = 1.0
+_END_BYTES = 500_000  # mostly hold a record
 _WINDOW_MS = 600_000  # of events that may come again: longer than a plugin's ring remembers them, by default
 
 #: By type, keys of entries whose rows stand in files, separated by blanks (`worker.event_keys`).
@@ -122,15 +124,29 @@ def consumers(directory: Path) -> Sequence[str]:
     return sorted(name for name in names if not name.endswith(_NEW))
 
 
-def last_record(directory: Path, consumer: str) -> Record | None:
-    """Return the last record in the journal of a consumer, of whichever directory it is. Raises OSError."""
-    path = directory / FOLDER / consumer
+def last_record(directory: Path, consumer: str, directory_id: str | None = None) -> Record | None:
+    """Return the last record in the journal of a consumer; of whichever directory it is, where none is named.
+
+    Reads its end only. Raises OSError.
+    """
     try:
-        content = path.read_bytes()
+        with (directory / FOLDER / consumer).open("rb") as content:
+            head = _decoded(content.readline().rstrip(b"\n"))
+            is_wanted = directory_id is None or head == Head(directory=directory_id, consumer=consumer)
+            return _last_record(content) if is_wanted else None
     except FileNotFoundError:
         return None
-    lines = (_decoded(line) for line in reversed(content.split(b"\n")))
-    return next((line.record for line in lines if isinstance(line, Acknowledged | Adopted)), None)
+
+
+def _last_record(content: BinaryIO) -> Record | None:
+    size = content.seek(0, os.SEEK_END)
+    for start in (max(0, size - _END_BYTES), 0):
+        content.seek(start)
+        lines = (_decoded(line) for line in reversed(content.read(size - start).split(b"\n")))
+        found = next((line.record for line in lines if isinstance(line, Acknowledged | Adopted)), None)
+        if found is not None or start == 0:
+            return found
+    return None
 
 
 def directory_ids(directory: Path) -> set[str]:

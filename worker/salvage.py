@@ -29,6 +29,7 @@ _IN_DOUBT = (
     "appended, and the server has forgotten what it acknowledged: these rows may be the only copy, "
     "or stand in another file, or come again"
 )
+_SETTLED = "was in doubt: each of these rows was found in a sealed file of this directory"
 
 
 class TailNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class TailNote(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     sha256: str = ""  # not told by early versions
     series: str | None = None
+    opened_ms: int = 0  # when that file was begun: its rows stand in no file that was sealed before
     in_doubt: bool = False
     why: str = ""
 
@@ -56,7 +58,7 @@ def keep_tail(directory: Path, file: AccountingFile, *, in_doubt: bool) -> Path:
         digest.update(piece)
     note = TailNote(
         file=str(file.path.relative_to(directory)), offset=file.state.length, bytes=file.size() - file.state.length,
-        sha256=digest.hexdigest(), series=file.state.series, in_doubt=in_doubt,
+        sha256=digest.hexdigest(), series=file.state.series, opened_ms=file.state.opened_ms, in_doubt=in_doubt,
         why=_IN_DOUBT if in_doubt else _UNACKNOWLEDGED,
     )  # fmt: skip
     for known in tails(directory):
@@ -154,6 +156,11 @@ def read_tail_note(path: Path) -> TailNote | None:
         return _tail_note.decode(path.read_bytes())
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def settle(note_path: Path, tail: TailNote) -> None:
+    """Note that a tail is not in doubt any more: each of its rows was found in a sealed file. Raises OSError."""
+    write_durably(note_path, _json(msgspec.structs.replace(tail, in_doubt=False, why=_SETTLED)), _MODE)
 
 
 def _free(folder: Path, name: str) -> Path:

@@ -12,7 +12,7 @@ from tests.support.workers import changed, settings
 from worker.audit.deep.run import Question, deep_audit
 from worker.audit.directory import Shelf
 from worker.audit.finding import Finding
-from worker.audit.report import audit
+from worker.audit.report import Known, audit
 from worker.errors import StreamUnavailable
 from worker.identity import known_id
 from worker.replay.span import Span
@@ -51,11 +51,11 @@ class Audits:
     def audit(self) -> list[Finding]:
         """Return what an audit of the counts finds. Raises StreamUnavailable."""
         with snapshots(*self._server(SOCKET_TIMEOUT_SECONDS)) as taken:
-            report, _, _ = audit(taken, self._shelves(), known_lost=0)
+            report, _, _ = audit(taken, self._shelves(), Known())
         return list(report.findings)
 
     def _deep(self) -> list[Finding]:
-        question = Question(span=_EVERYTHING, types=TYPES, rows=self._rows(), known_lost=0)
+        question = Question(span=_EVERYTHING, types=TYPES, rows=self._rows(), known=Known())
         report = deep_audit(
             *self._server(30), self._shelves, question, lambda _: nullcontext(lambda _done, _rows: None)
         )

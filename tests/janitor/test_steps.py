@@ -8,15 +8,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.janitor.lab import Lab
+from tests.janitor.lab import NOW_MS, Lab
 from worker.catalogue import expired
 from worker.errors import Locked
 from worker.janitor import Done
 from worker.janitor.lock import janitor_lock
 from worker.janitor.store import ObjectStore
-from worker.manifest import manifest_path
+from worker.manifest import decode, encode, manifest_path
+from worker.salvage import TailNote, read_tail_note
 from worker.schedule import Step
 
 
@@ -197,24 +199,99 @@ def test_a_file_that_is_gone_is_told_and_its_manifest_stays(lab: Lab, caplog: py
     assert "d.1 is not there" in troubles(caplog)[0]
 
 
-def test_tails_expire_and_copies_of_committed_rows_and_notes_of_losses_do_not(lab: Lab) -> None:
-    kept = lab.path / "recovered"
-    lost = lab.path / "lost"
-    for directory in (kept, lost):
-        directory.mkdir()
-    for file in ("d.1.tail", "d.1.tail.1", "d.2", "d.3.tail"):
-        (kept / file).write_bytes(b"rows")
-        (kept / f"{file}.json").write_bytes(b"{}")
+def keep_tail(lab: Lab, name: str, rows: bytes, *, in_doubt: bool = False) -> Path:
+    """Put a tail that was cut off `delivered/d.1` into `recovered/`, with its note, and return where."""
+    kept = lab.path / "recovered" / name
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(rows)
+    note = TailNote(file="delivered/d.1", offset=100, bytes=len(rows), opened_ms=NOW_MS, in_doubt=in_doubt, why="?")
+    kept.with_name(f"{name}.json").write_bytes(msgspec.json.encode(note))
+    os.utime(kept.with_name(f"{name}.json"), (NOW_MS / 1000,) * 2)
+    return kept
+
+
+def standing_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir() if file.suffix != ".json")
+
+
+def test_tails_expire_once_each_of_their_rows_is_found_in_a_sealed_file_and_nothing_else_does(lab: Lab) -> None:
+    lab.seal(lab.delivered.archive, "d.7", rows=3)
+    lab.seal(lab.delivered.archive, "d.8", rows=3)
+    rows = [b"%s-%d@example.com\n" % (name, number) for name in (b"d.7", b"d.8") for number in range(3)]
+    kept, lost = lab.path / "recovered", lab.path / "lost"
+    lost.mkdir()
+    keep_tail(lab, "whole.tail", b"".join(rows))
+    keep_tail(lab, "torn.tail", rows[0] + rows[5][:-3])
+    keep_tail(lab, "strange.tail", rows[0] + b"nobody@example.com\n")
+    keep_tail(lab, "twice.tail", rows[0] + rows[0])
+    (kept / "d.2").write_bytes(b"".join(rows))
+    (kept / "d.2.json").write_bytes(b"{}")
     (kept / "by-hand.txt").write_bytes(b"?")
     (lost / "d.9.json").write_bytes(b"{}")
-    now_ms = int((kept / "d.1.tail").stat().st_mtime * 1000)
-    os.utime(kept / "d.3.tail.json", (now_ms / 1000 + 5 * 86_400,) * 2)
-    lab.now_ms = now_ms + 31 * 86_400_000
+    lab.pass_time(days=29)
+    assert lab.tidy(keep_recovered_days=30).tails == 0
+    lab.pass_time(days=2)
     assert lab.tidy(keep_recovered_days=30).tails == 2
-    assert sorted(file.name for file in kept.iterdir()) == [
-        "by-hand.txt", "d.2", "d.2.json", "d.3.tail", "d.3.tail.json",
-    ]  # fmt: skip
+    assert standing_in(kept) == ["by-hand.txt", "d.2", "strange.tail", "twice.tail"]
+    assert (kept / "d.2.json").exists()
     assert (lost / "d.9.json").exists()
+
+
+def test_a_tail_in_doubt_is_so_until_its_rows_are_found_and_never_goes_by_its_age(lab: Lab) -> None:
+    lab.seal(lab.delivered.archive, "d.7", rows=3)
+    tail = keep_tail(lab, "doubted.tail", b"d.8-0@example.com\n", in_doubt=True)
+    note = tail.with_name("doubted.tail.json")
+    janitor = lab.janitor(keep_recovered_days=30)
+    lab.pass_time(days=365)
+    assert janitor.run().tails == 0
+    lab.seal(lab.delivered.archive, "d.8", rows=1)
+    assert janitor.run().tails == 0  # it does not search again and again
+    lab.pass_time(hours=1)
+    assert janitor.run().tails == 1
+    tail = keep_tail(lab, "doubted.tail", b"d.8-0@example.com\n", in_doubt=True)
+    os.utime(note, (lab.now_ms / 1000,) * 2)
+    assert lab.tidy(keep_recovered_days=30).tails == 0
+    settled = read_tail_note(note)
+    assert settled
+    assert (settled.in_doubt, tail.read_bytes()) == (False, b"d.8-0@example.com\n")
+    os.utime(note, (lab.now_ms / 1000,) * 2)
+    lab.pass_time(days=31)
+    assert lab.tidy(keep_recovered_days=30).tails == 1
+    assert standing_in(tail.parent) == []
+
+
+@pytest.mark.parametrize(
+    "why", ["another directory", "a replay", "before", "another type", "cannot be read", "too short"]
+)
+def test_a_file_that_does_not_count_here_proves_nothing(lab: Lab, why: str) -> None:
+    where = lab.places["bounce"].archive if why == "another type" else lab.delivered.archive
+    days_old = 3 if why == "before" else 0
+    path = lab.seal(where, "d.7", rows=3, days_old=days_old, type_="bounce" if why == "another type" else "delivered")
+    changes: dict[str, dict[str, Any]] = {
+        "another directory": {"directory": "another"},
+        "a replay": {"reason": "replay"},
+        "too short": {"bytes": 9},
+    }
+    manifest = decode(manifest_path(path).read_bytes(), manifest_path(path))
+    manifest_path(path).chmod(0o600)
+    manifest_path(path).write_bytes(encode(msgspec.structs.replace(manifest, **changes.get(why, {}))))
+    if why == "cannot be read":
+        path.unlink()
+        path.mkdir()
+    tail = keep_tail(lab, "x.tail", b"d.7-0@example.com\n")
+    lab.pass_time(days=31)
+    lab.janitor(keep_recovered_days=30).run()
+    assert tail.exists()
+
+
+@pytest.mark.parametrize("compress", ["gzip", "zstd"])
+def test_compressed_files_prove_tails_too(lab: Lab, compress: str) -> None:
+    lab.seal(lab.delivered.archive, "d.7", rows=3)
+    lab.tidy(compress=compress)
+    tail = keep_tail(lab, "x.tail", b"d.7-2@example.com\nd.7-0@example.com\n")
+    lab.pass_time(days=31)
+    assert lab.tidy(keep_recovered_days=30, compress=compress).tails == 1
+    assert not tail.exists()
 
 
 def test_a_full_disk_is_told_once_and_its_end_too_and_nothing_is_lost(

@@ -15,7 +15,9 @@ from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, changed, settings
 from worker.audit.finding import Kind
+from worker.audit.report import Known
 from worker.catalogue import append
+from worker.identity import known_id
 from worker.inventory import configured_places, sealed
 from worker.manifest import manifest_path
 from worker.settings import Settings
@@ -211,14 +213,12 @@ def test_dead_letters_balance_while_they_stand_are_retried_and_dropped(
 def test_what_is_lost_is_a_finding_until_it_is_known(
     client: Any, configured: Settings, publisher: Publisher, valkey: RealValkey
 ) -> None:
+    client.hset(KEYS.ledger, mapping={"bounce:lost": 2, "bounce:published": 2, "bounce:gap": 1})
     publisher.publish_some(3)
     work(configured, valkey.url, 3)
-    client.hincrby(KEYS.ledger, "bounce:lost", 2)
-    client.hincrby(KEYS.ledger, "bounce:published", 2)
-    client.hincrby(KEYS.ledger, "bounce:gap", 1)
     assert kinds(audited(configured, valkey.url)) == [Kind.LOST]
-    assert kinds(audited(configured, valkey.url, known_lost=2)) == [Kind.LOST]
-    assert audited(configured, valkey.url, known_lost=3).balanced
+    assert kinds(audited(configured, valkey.url, known=Known(lost=2))) == [Kind.LOST]
+    assert audited(configured, valkey.url, known=Known(lost=3)).balanced
 
 
 def test_other_directories_are_judged_only_where_they_can_be_seen(
@@ -231,9 +231,12 @@ def test_other_directories_are_judged_only_where_they_can_be_seen(
     file = a_sealed_file(other)
     file.unlink()
     report = audited(configured, valkey.url)
-    assert report.findings == []
-    [rows] = report.elsewhere.values()
+    [finding] = report.findings
+    assert (finding.kind, finding.directory) == (Kind.UNSEEN, known_id(other.directory.path))
+    assert str(other.directory.path) in finding.text
+    [(directory_id, rows)] = report.elsewhere.items()
     assert sum(rows.values()) == 30
+    assert audited(configured, valkey.url, known=Known(elsewhere=frozenset([directory_id]))).balanced
     report = audited(configured, valkey.url, other)
     assert (kinds(report), report.elsewhere) == ([Kind.FILE_MISSING], {})
     result = run(

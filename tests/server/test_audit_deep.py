@@ -19,6 +19,7 @@ from tests.support.servers import RealValkey
 from tests.support.workers import PARTITION, changed, settings
 from worker.audit.deep.run import DeepReport, Question, deep_audit
 from worker.audit.finding import Kind
+from worker.audit.report import Known
 from worker.catalogue import append
 from worker.inventory import configured_places, sealed
 from worker.janitor.compress import compress
@@ -55,7 +56,7 @@ def deep(
     configured: Settings, url: str, *others: Settings, span: Span = EVERYTHING, tell: Tell = lambda _done, _count: None
 ) -> DeepReport:
     """Return what a deep audit finds; `tell` is called as rows are read."""
-    question = Question(span=span, types=TYPES, rows=configured.rows, known_lost=0)
+    question = Question(span=span, types=TYPES, rows=configured.rows, known=Known(lost=0))
     connect = connector(configured.stream, url)
     shelves = [configured, *others]
 
@@ -294,7 +295,7 @@ def test_rows_in_other_directories_are_missing_only_where_those_can_be_seen(
     file = a_sealed_file(other)
     gone = rewrite(file, lambda lines: lines[:1] + lines[2:])[1]
     report = deep(configured, valkey.url)
-    assert report.findings == []
+    assert [each.kind for each in report.findings] == [Kind.UNSEEN]
     assert [each.elsewhere for each in report.types] == [10, 10, 10]
     mine = a_sealed_file(configured)
     was = rewrite(mine, lambda lines: [*lines[:1], lines[1].replace(b"JOB", b"JOC"), *lines[2:]])[1]

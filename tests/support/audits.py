@@ -8,7 +8,7 @@ from tests.support.files import sealed_files
 from tests.support.workers import HandClock, drain, make_worker
 from worker.audit.directory import Shelf
 from worker.audit.finding import Kind
-from worker.audit.report import Report, audit
+from worker.audit.report import Known, Report, audit
 from worker.identity import known_id
 from worker.settings import Settings
 from worker.stream.link import connector
@@ -22,11 +22,11 @@ def shelf(configured: Settings) -> Shelf:
     return Shelf(configured.directory, directory_id)
 
 
-def audited(configured: Settings, url: str, *others: Settings, known_lost: int = 0) -> Report:
+def audited(configured: Settings, url: str, *others: Settings, known: Known | None = None) -> Report:
     """Return what an audit of counts finds."""
     shelves = [shelf(each) for each in (configured, *others)]
     with snapshots(connector(configured.stream, url), configured.stream.partition) as taken:
-        return audit(taken, shelves, known_lost)[0]
+        return audit(taken, shelves, known or Known())[0]
 
 
 def kinds(report: Report) -> Sequence[Kind]:

@@ -10,6 +10,7 @@ import pytest
 
 from config.ini import Entry, read
 from config.keys import KEYS
+from worker.audit.finding import Kind
 from worker.cli import cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,3 +81,8 @@ def test_every_key_that_a_document_names_with_its_section_is_read(document: Path
 def test_every_name_with_an_underscore_that_a_document_quotes_stands_in_the_code(document: Path) -> None:
     quoted = " ".join(QUOTED.findall(document.read_text()))
     assert set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", quoted)) - HARAKAS <= words()
+
+
+def test_every_kind_of_finding_is_explained() -> None:
+    text = (ROOT / "docs" / "audit.md").read_text()
+    assert [kind for kind in Kind if f"`{kind}`" not in text] == []

@@ -14,10 +14,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from worker import evidence, identity, journal
 from worker.audit.finding import NotAudited
 from worker.catalogue import expired
+from worker.identity import Identity
 from worker.inventory import Place, Stored, places, sealed, sealed_file, sealed_names, unsealed
 from worker.manifest import BadManifest, Manifest
+from worker.records import Record
 from worker.settings import DirectorySettings
 from worker.stream.snapshot import Snapshot
 
@@ -49,6 +52,9 @@ class View(Struct, frozen=True, kw_only=True):
     files: Sequence[Files]  # of each location
     bad: Sequence[BadManifest]
     others: int  # files that belong to other directories, by their manifests; they do not count
+    identity: Identity | None  # what it says of itself, after the snapshot
+    journals: Mapping[str, Record]  # by consumer: what its journal says, before the snapshot
+    missing_mounts: Sequence[Path]
 
     def of_type(self, event_type: str) -> list[Files]:
         """Return the files of one type."""
@@ -63,6 +69,7 @@ class Shelf:
         self.id = directory_id
         self.places = {place.open: place for place in places(settings)}
         self.bad: list[BadManifest] = []
+        self._journals: dict[str, Record] = {}
         self._known: dict[Name, Stored] = {}
         self._expired: dict[Path, list[Manifest]] = {}
         self._forgotten: set[Name] = set()  # files that an earlier snapshot named: sealed before the next one
@@ -80,8 +87,11 @@ class Shelf:
                 continue  # found and told at the beginning
         return names & self._known.keys()
 
-    def look_for_expired(self) -> None:
-        """Read the catalogue; after `look`, since a file is noted there before it goes."""
+    def look_around(self) -> None:
+        """Read the catalogue; after `look`, since a file is noted there before it goes. And the journals."""
+        names = journal.consumers(self.path)
+        told = {name: journal.last_record(self.path, name, self.id) for name in names}
+        self._journals = {name: record for name, record in told.items() if record}
         self._expired = {location: list(expired(place)) for location, place in self.places.items()}
 
     def judge(self, snapshot: Snapshot, before: set[Name]) -> View | None:
@@ -107,7 +117,11 @@ class Shelf:
 
     def _view(self, standing: set[Name], recorded: Mapping[Name, Stored]) -> View:
         mine = {name for name in standing if self._is_mine(self._known[name].manifest)}
+        me = identity.read(self.path)
         return View(
+            identity=me,
+            journals=self._journals,
+            missing_mounts=list(evidence.missing_mounts(self.path, me)),
             path=self.path,
             id=self.id,
             files=[
@@ -132,11 +146,11 @@ class Shelf:
 
 
 def settled(shelves: Sequence[Shelf], take: Callable[[], Snapshot]) -> tuple[Snapshot, list[View]]:
-    """Take a snapshot and return it with the directories as they stood then. Raises NotAudited."""
+    """Take a snapshot and return it with the directories as they stood then. Raises NotAudited, OSError."""
     for _ in range(_TRIES):
         before = [shelf.look() for shelf in shelves]
         for shelf in shelves:
-            shelf.look_for_expired()
+            shelf.look_around()
         snapshot = take()
         views = [shelf.judge(snapshot, names) for shelf, names in zip(shelves, before, strict=True)]
         if None not in views:

@@ -1,27 +1,31 @@
 """An audit of counts: the balance of the partition, and of each directory that can be seen from here."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from schemas.events import TYPES
-from worker import salvage
-from worker.audit import balance, sizes
+from worker import locks, salvage
+from worker.audit import aside, balance, memory, server, sizes
+from worker.audit.acceptance import Acceptances, Accepted
 from worker.audit.balance import Balance
 from worker.audit.directory import Shelf, View, settled
 from worker.audit.finding import Finding, Kind
 from worker.stream.snapshot import Snapshot, Snapshots
 
 _NAMED = 5  # notes
+_LOOKS, _PAUSE_SECONDS = 20, 0.5
 
 
 class Rows(Struct, frozen=True, kw_only=True):
     """The rows of a type in a directory: what was committed, and where it stands."""
 
     type: str
-    committed: int  # by the ledger
+    committed: int  # by the ledger, or where it has forgotten by those who wrote them
     sealed: int
     expired: int
     open: int
@@ -45,44 +49,68 @@ class Report(Struct, frozen=True, kw_only=True):
     directories: Sequence[DirectoryReport]
     elsewhere: Mapping[str, Mapping[str, int]]  # rows by directory id and type of directories that are not here
     findings: Sequence[Finding]
+    accepted: Sequence[Accepted] = ()  # findings that are none any more, since a person has looked at them
 
 
-def audit(snapshots: Snapshots, shelves: Sequence[Shelf], known_lost: int) -> tuple[Report, Snapshot, Sequence[View]]:
+class Known(Struct, frozen=True, kw_only=True):
+    """What who asks for an audit knows already."""
+
+    lost: int = 0  # events that may be lost without being a finding
+    elsewhere: frozenset[str] = frozenset()  # ids of directories that are audited on other hosts
+    accepted: Acceptances = Acceptances()
+    findings: Sequence[Finding] = ()  # of directories that cannot be looked at
+
+
+def audit(snapshots: Snapshots, shelves: Sequence[Shelf], known: Known) -> tuple[Report, Snapshot, Sequence[View]]:
     """Compare all counts. Raises StreamUnavailable, NotAudited, and OSError from the disk."""
-    snapshot, views = settled(shelves, snapshots.take)
+    snapshot, views = _settled(snapshots, shelves)
     balances = {event_type: balance.balance(snapshot, event_type) for event_type in TYPES}
     directories = [_directory(snapshot, view) for view in views]
-    notes = [note for view in views for note in salvage.lost_entries(view.path)]
-    findings = [
-        msgspec.structs.replace(each, text=each.text + _where(notes)) if each.kind is Kind.LOST else each
-        for each in balance.findings(snapshot, balances, known_lost)
+    hidden = server.elsewhere(snapshot, {view.id for view in views})
+    found = [
+        *known.findings,
+        *_events(snapshot, views, balances, known.lost),
+        *server.findings(snapshot),
+        *server.unseen(snapshot, hidden, known.elsewhere),
+        *chain.from_iterable(
+            _directory_findings(snapshot, view, counted) for view, counted in zip(views, directories, strict=True)
+        ),
     ]
-    for view, counted in zip(views, directories, strict=True):
-        findings += _directory_findings(view, counted)
+    findings, accepted = known.accepted.split(found)
     report = Report(
         balanced=not findings,
         types=list(balances.values()),
         directories=directories,
-        elsewhere=elsewhere(snapshot, {view.id for view in views}),
+        elsewhere=hidden,
         findings=findings,
+        accepted=accepted,
     )
     return report, snapshot, views
 
 
-def elsewhere(snapshot: Snapshot, here: set[str]) -> dict[str, dict[str, int]]:
-    """Return the rows that were committed in other directories, by directory id and type."""
-    found: dict[str, dict[str, int]] = {}
-    for name, rows in snapshot.ledger.items():
-        event_type, _, directory = name.partition(":rows:")
-        if directory and directory not in here and rows:
-            found.setdefault(directory, {})[event_type] = rows
-    return found
+def _settled(snapshots: Snapshots, shelves: Sequence[Shelf]) -> tuple[Snapshot, Sequence[View]]:
+    """Look at all at one moment; a worker that is putting back what the server forgot gets the time to."""
+    for _ in range(_LOOKS):
+        snapshot, views = settled(shelves, snapshots.take)
+        if not any(memory.has_forgotten(snapshot, view) and locks.at_work(view.path) for view in views):
+            break
+        time.sleep(_PAUSE_SECONDS)
+    return snapshot, views
+
+
+def _events(
+    snapshot: Snapshot, views: Sequence[View], balances: Mapping[str, Balance], known_lost: int
+) -> Iterator[Finding]:
+    notes = [note for view in views for note in salvage.lost_entries(view.path)]
+    for each in balance.findings(snapshot, balances, known_lost):
+        is_loss = each.kind is Kind.LOST
+        yield msgspec.structs.replace(each, text=each.text + _where(notes)) if is_loss else each
 
 
 def _directory(snapshot: Snapshot, view: View) -> DirectoryReport:
     rows = []
     for event_type in TYPES:
-        committed = snapshot.ledger.get(f"{event_type}:rows:{view.id}", 0)
+        committed = memory.committed(snapshot, view, event_type)
         files = view.of_type(event_type)
         rows.append(
             Rows(
@@ -97,7 +125,7 @@ def _directory(snapshot: Snapshot, view: View) -> DirectoryReport:
     return DirectoryReport(path=str(view.path), id=view.id, rows=rows, others=view.others)
 
 
-def _directory_findings(view: View, counted: DirectoryReport) -> Iterator[Finding]:
+def _directory_findings(snapshot: Snapshot, view: View, counted: DirectoryReport) -> Iterator[Finding]:
     kept = salvage.kept(view.path)
     for rows in counted.rows:
         if rows.difference:
@@ -108,6 +136,8 @@ def _directory_findings(view: View, counted: DirectoryReport) -> Iterator[Findin
     for error in view.bad:
         yield Finding(kind=Kind.MANIFEST, directory=view.id, text=str(error))
     yield from sizes.findings(view)
+    yield from memory.findings(snapshot, view)
+    yield from aside.findings(view, sum(snapshot.ledger.get(f"{name}:lost", 0) for name in TYPES))
 
 
 def _what_differs(rows: Rows) -> str:

@@ -12,6 +12,9 @@ from worker.catalogue import expired
 from worker.inventory import Place, Stored, sealed_file
 from worker.manifest import BadManifest
 
+#: What is wrong, in words, and the bytes that a file has.
+Trouble = tuple[Kind, str, int | None]
+
 _LOOKS = 5  # a file can be moved, compressed, uploaded and removed one after the other
 
 
@@ -20,14 +23,15 @@ def findings(view: View) -> Iterator[Finding]:
     for files in view.files:
         for stored in (*files.sealed, *files.open):
             if trouble := _trouble(files.place, stored):
-                kind, what = trouble
+                kind, what, found = trouble
                 yield Finding(
                     kind=kind, type=stored.event_type, directory=view.id, file=str(stored.path), count=stored.rows,
+                    bytes=found,
                     text=f"{stored.path}: {what}; it has {stored.rows:,} rows",
                 )  # fmt: skip
 
 
-def _trouble(place: Place, stored: Stored) -> tuple[Kind, str] | None:
+def _trouble(place: Place, stored: Stored) -> Trouble | None:
     """Return what is wrong with a file, after looking whether it has another form by now."""
     for _ in range(_LOOKS):
         trouble = _differs(place, stored)
@@ -48,16 +52,16 @@ def _sealed_now(place: Place, name: str) -> Stored | None:
         return None
 
 
-def _differs(place: Place, stored: Stored) -> tuple[Kind, str] | None:
+def _differs(place: Place, stored: Stored) -> Trouble | None:
     """Compare a file with its manifest, or with its record, which tells how long it is at least."""
     manifest = stored.manifest
     wanted = manifest.compressed.bytes if manifest and manifest.compressed else stored.length
     told = "its manifest says" if manifest else "its commit record says"
     found = _size(place, stored.content_path.name)
     if found is None:
-        return Kind.FILE_MISSING, f"is not there, {told} {wanted:,} bytes"
+        return Kind.FILE_MISSING, f"is not there, {told} {wanted:,} bytes", None
     if found < wanted or (manifest and found > wanted):
-        return Kind.FILE_SIZE, f"{found:,} bytes, {told} {wanted:,}"
+        return Kind.FILE_SIZE, f"{found:,} bytes, {told} {wanted:,}", found
     return None
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 from rich.table import Table
 
+from worker.audit.acceptance import Accepted
 from worker.audit.deep.run import DeepReport
 from worker.audit.finding import Finding
 from worker.audit.report import DirectoryReport, Report
@@ -23,7 +24,7 @@ def show(report: Report) -> None:
     """Print what was compared, and what was found."""
     show_counts(report)
     click.echo()
-    show_findings(report.findings)
+    show_findings(report.findings, report.accepted)
 
 
 def show_counts(report: Report) -> None:
@@ -56,11 +57,18 @@ def show_deep(report: DeepReport) -> None:
     for url in (url for each in report.types for url in each.uploaded):
         click.echo(f"expired here, uploaded to {text.escaped(url)}")
     click.echo()
-    show_findings(report.findings)
+    show_findings(report.findings, report.accepted)
 
 
-def show_findings(findings: Sequence[Finding]) -> None:
-    """Print findings for people, in red, and that there are none in green."""
+def show_findings(findings: Sequence[Finding], accepted: Sequence[Accepted]) -> None:
+    """Print findings for people, in red, and that there are none in green; before them those that were accepted."""
+    for each in accepted[:_SHOWN]:
+        click.echo(
+            f"accepted {text.instant(each.at_ms)} by {text.escaped(each.by)} ({text.escaped(each.reason)}): "
+            f"{each.finding.kind}: {text.escaped(each.finding.text)}"
+        )
+    if len(accepted) > _SHOWN:
+        click.echo(f"only the first {_SHOWN} of {len(accepted)} accepted findings; --json has all")
     for finding in findings[:_SHOWN]:
         click.secho(f"{finding.kind}: {text.escaped(finding.text)}", fg="red")
     if len(findings) > _SHOWN:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ from worker.errors import ExitCode
 from worker.forecast import Forecast, forecast
 from worker.locks import is_at_work
 from worker.settings import Settings
+from worker.stream.clock import Ahead, read_clock
 from worker.stream.inspection import PartitionStatus, inspect
 from worker.stream.keys import COUNTERS
 from worker.stream.link import Refused
@@ -55,6 +57,7 @@ def status_command(config_file: Path | None, redis_url: str | None, consumer: st
     server = server_of(settings)
     found = inspect(*server, lease_seconds)
     memory = _forecast(server, settings, found)
+    found.warnings.extend(str(ahead) for ahead in _ids_ahead(server, found))
     if as_json:
         click.echo(text.as_json({**msgspec.to_builtins(found), "memory": memory}))
     else:
@@ -67,6 +70,16 @@ def _works(found: PartitionStatus, name: str, settings: Settings) -> bool:
     """Tell whether a consumer works; where the server cannot tell, whether a process has the lock on its name here."""
     alive = [each.alive for each in found.consumers if each.name == name]
     return True in alive or (None in alive and is_at_work(settings.directory.path, name))
+
+
+def _ids_ahead(server: Server, found: PartitionStatus) -> Sequence[Ahead]:
+    """Return the streams whose ids are ahead of the server's clock; none where that cannot be read."""
+    try:
+        return read_clock(*server).ahead
+    except Refused as error:
+        if str(error) not in found.unreadable:
+            found.unreadable.append(str(error))
+        return ()
 
 
 def _forecast(server: Server, settings: Settings, found: PartitionStatus) -> Forecast | None:

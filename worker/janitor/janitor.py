@@ -24,7 +24,7 @@ from worker.janitor.elsewhere import Elsewhere
 from worker.janitor.expiry import Expiry
 from worker.janitor.held import Unfit
 from worker.janitor.lock import janitor_lock
-from worker.janitor.recovered import expire_tails
+from worker.janitor.recovered import Tails
 from worker.janitor.store import ObjectStore, directory_of
 from worker.janitor.troubles import Troubles
 from worker.log import event
@@ -65,6 +65,7 @@ class Janitor:
         self._locked_out_since: float | None = None
         self._done = Done()
         self._attempts = Attempts(clocks.elapsed_seconds)
+        self._tails = Tails(directory.path, clocks.elapsed_seconds)
         self._expiry = Expiry(directory.path, settings, self._attempts, self._final_files)
 
     @property
@@ -230,14 +231,17 @@ class Janitor:
         """Remove what is due, `now_ms` by passed time."""
         for _ in self._expiry.remove_due(self._copies if self._settings.archive_url else None):
             self._done.expired += 1
-        self._attempts.make("recovered", self._directory.path, partial(self._expire_tails, now_ms))
+        self._attempts.make("recovered", self._directory.path, partial(self._clear_tails, now_ms))
 
-    def _expire_tails(self, now_ms: int) -> int:
-        removed = expire_tails(self._directory.path, self._settings.keep_recovered_days, now_ms)
-        if removed:
-            event(_log, "recovered.expired", tails=removed)
-        self._done.tails += removed
-        return removed
+    def _clear_tails(self, now_ms: int) -> None:
+        done = self._tails.clear(places(self._directory), self._settings.keep_recovered_days, now_ms)
+        if done.settled:
+            event(_log, "recovered.settled", tails=done.settled)
+        if done.expired:
+            event(_log, "recovered.expired", tails=done.expired)
+        if done.unproven:
+            event(_log, "recovered.kept", logging.WARNING, tails=done.unproven, why="no sealed file has all their rows")
+        self._done.tails += done.expired
 
 
 def _is_compressed(stored: Stored) -> bool:

@@ -1,5 +1,6 @@
 """What the server knows of directories: under which token each was started last, where, and who is at work in it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from worker.stream.keys import Keys
@@ -26,6 +27,11 @@ def claimed(connect: Connector, partition: str) -> dict[str, Claimed]:
         reply = link.call("HGETALL", keys.directories)
     finally:
         link.close()
+    return claims(reply)
+
+
+def claims(reply: Sequence[bytes]) -> dict[str, Claimed]:
+    """Return what the key `directories` says, by directory id; what is no start is left out."""
     parsed = (_parsed(*pair) for pair in zip(reply[::2], reply[1::2], strict=True))
     return {each.directory: each for each in parsed if each}
 

@@ -18,7 +18,8 @@ from worker import records
 from worker.decode import RawEntry
 from worker.errors import StreamUnavailable
 from worker.records import Record
-from worker.stream.keys import GROUP, Keys
+from worker.stream.directories import Claimed, claims
+from worker.stream.keys import GROUP, PLACEHOLDER, Keys
 from worker.stream.link import Connector, Link
 from worker.stream.ranges import Edge, number_of
 from worker.stream.script import Script
@@ -28,6 +29,7 @@ _IDS = 1_000  # of pending entries at once
 _TRIES = 20
 _READ_BYTES = 32_000_000  # of entries that one script may read: some 20 ms of the server's time
 _MOST_DIGITS = 18  # of a counter
+_SHOWN_BYTES = 40  # of a value that is no count
 _UNKNOWN, _GONE = -2, -1  # instead of the events of an entry
 
 _snapshot, _numbers = Script("snapshot"), Script("numbers")
@@ -49,6 +51,7 @@ class StreamState(Struct, frozen=True, kw_only=True):
     first_unread: Edge | None
     last_unread: Edge | None
     counted: int | None  # events of the unread entries one by one, where the running numbers may have holes
+    newest: Edge | None = None  # the last entry there ever was; None where that was trimmed or deleted
 
     @property
     def unread_events(self) -> int:
@@ -86,6 +89,9 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     letters: Mapping[str, Letters]  # by type
     streams: Mapping[str, StreamState]
     last_note: bytes  # id of the last note on a dead letter that left
+    tokens: Mapping[str, Claimed] = {}  # by directory id: its last start
+    late: Sequence[str] = ()  # who handed its rows in too late: `<history> <consumer> <directory>`
+    unreadable: Sequence[str] = ()  # fields that do not hold what workers write there
 
     def records_of(self, directory_id: str) -> list[Record]:
         """Return the commit records of a directory."""
@@ -103,17 +109,21 @@ class Snapshots:
     def take(self) -> Snapshot:
         """Return the partition as it stands now. Raises StreamUnavailable."""
         for _ in range(_TRIES):
-            ledger, stored, last_letter, last_note, *facts = self._take()
-            counters = _counters(ledger)
+            ledger, stored, last_letter, last_note, starts, late, *facts = self._take()
+            unreadable: list[str] = []
+            counters = _counters(ledger, unreadable)
             streams = {name: self._stream(name, each) for name, each in zip(TYPES, facts, strict=True)}
             letters = self._letters(last_letter)
             if None not in streams.values() and self._left() == [counters.get(name, 0) for name in _left_names()]:
                 return Snapshot(
                     ledger=counters,
-                    records=dict(_records(stored)),
+                    records=dict(_records(stored, unreadable)),
                     letters=letters,
                     streams={name: stream for name, stream in streams.items() if stream},
                     last_note=last_note,
+                    tokens=claims(starts),
+                    late=sorted(name.decode("utf-8", "replace").removeprefix("late:") for name in late),
+                    unreadable=unreadable,
                 )
         raise StreamUnavailable("dead letters and pending entries leave faster than they can be read: audit later")
 
@@ -125,13 +135,14 @@ class Snapshots:
         return found
 
     def _take(self) -> Any:  # noqa: ANN401 - a reply
-        of_letters = (self._keys.dead, self._keys.settled)
-        keys = (self._keys.ledger, self._keys.records, *of_letters, *self._keys.streams.values())
-        return self._link.call("EVALSHA", _snapshot.sha, len(keys), *keys, GROUP, self._read_bytes)
+        keys = self._keys
+        others = (keys.ledger, keys.records, keys.dead, keys.settled, keys.directories, keys.watch)
+        asked = (*others, *keys.streams.values())
+        return self._link.call("EVALSHA", _snapshot.sha, len(asked), *asked, GROUP, self._read_bytes)
 
     def _stream(self, event_type: str, facts: Sequence[Any]) -> StreamState | None:
         """Return the state of a stream, None where pending entries were acknowledged and trimmed meanwhile."""
-        last_delivered, listed, delivered, first, last, counted = facts
+        last_delivered, listed, delivered, first, last, counted, newest = facts
         pending = self._pending(self._keys.streams[event_type], listed)
         if pending is None:
             return None
@@ -142,6 +153,7 @@ class Snapshots:
             first_unread=_edge(first),
             last_unread=_edge(last),
             counted=counted,
+            newest=_edge(newest),
         )
 
     def _pending(self, key: str, listed: Sequence[tuple[bytes, int]]) -> list[Pending] | None:
@@ -213,10 +225,15 @@ def _index(value: bytes) -> int:
     return int(value) if value.isdigit() and len(value) <= 9 else -1
 
 
-def _counters(reply: Sequence[bytes]) -> dict[str, int]:
-    pairs = zip(reply[::2], reply[1::2], strict=True)
-    found = ((name.decode("utf-8", "replace"), _count(value)) for name, value in pairs)
-    return {name: count for name, count in found if count is not None}
+def _counters(reply: Sequence[bytes], unreadable: list[str]) -> dict[str, int]:
+    found = {}
+    for name, value in _fields(reply):
+        count = _count(value)
+        if count is not None:
+            found[name] = count
+        elif name != PLACEHOLDER:
+            unreadable.append(f"{name} in the ledger is no count: {value[:_SHOWN_BYTES]!r}")
+    return found
 
 
 def _count(value: bytes | None) -> int | None:
@@ -224,15 +241,22 @@ def _count(value: bytes | None) -> int | None:
     return int(value) if value and value.isdigit() and len(value) <= _MOST_DIGITS else None
 
 
-def _records(reply: Sequence[bytes]) -> Iterator[tuple[tuple[str, str], Record]]:
-    for name, value in zip(reply[::2], reply[1::2], strict=True):
-        consumer, _, directory = name.decode("utf-8", "replace").rpartition(" ")
+def _records(reply: Sequence[bytes], unreadable: list[str]) -> Iterator[tuple[tuple[str, str], Record]]:
+    for name, value in _fields(reply):
+        consumer, _, directory = name.rpartition(" ")
         try:
             record = records.decode(value)
-        except msgspec.MsgspecError:  # the placeholder, or a later version's
+        except msgspec.MsgspecError as error:
+            if name != PLACEHOLDER:
+                unreadable.append(f"the record of {name} cannot be read: {error}")
             continue
         if record is not None:
             yield (consumer, directory), record
+
+
+def _fields(reply: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
+    for name, value in zip(reply[::2], reply[1::2], strict=True):
+        yield name.decode("utf-8", "replace"), value
 
 
 def _edge(found: Any) -> Edge | None:  # noqa: ANN401 - a reply

@@ -11,7 +11,7 @@ from worker.audit.deep.forms import Forms
 from worker.audit.deep.layout import Layout, Shape, layouts_of_open
 from worker.audit.deep.sides import Sides, Sight, Written
 from worker.audit.directory import Files, View
-from worker.audit.report import elsewhere
+from worker.audit.server import elsewhere
 from worker.inventory import Place, Stored
 from worker.manifest import Manifest
 from worker.records import id_order

@@ -54,8 +54,12 @@ class Reader:
         self.findings: list[Finding] = []
 
     def rows(self, stored: Stored, *, is_compared: bool = False) -> Iterator[Lines]:
-        """Yield the rows of a file; `is_compared` with its manifest's sha256, where it has one. Raises Expired."""
-        first, sha256 = 1, hashlib.sha256() if is_compared and stored.manifest else None
+        """Yield the rows of a file; `is_compared` with its manifest's sha256, an open one always with its record's.
+
+        Raises Expired.
+        """
+        wanted = stored.manifest.sha256 if is_compared and stored.manifest else stored.sha256
+        first, sha256 = 1, hashlib.sha256() if wanted else None
         try:
             for lines in self._lines(stored, sha256):
                 rows, number = lines, first
@@ -64,8 +68,9 @@ class Reader:
                     rows, number = lines[1:], 2
                 first += len(lines)
                 yield Lines(stored, number, rows)
-            if sha256 and stored.manifest and sha256.hexdigest() != stored.manifest.sha256:
-                self.findings.append(_finding(Kind.FILE_ALTERED, stored, "is not as it was sealed, by its sha256"))
+            if sha256 and sha256.hexdigest() != wanted:
+                what = f"is not as it was {'sealed' if stored.manifest else 'committed'}, by its sha256"
+                self.findings.append(_finding(Kind.FILE_ALTERED, stored, what, sha256.hexdigest()))
         except FileNotFoundError as error:
             for manifest in expired(self._place):
                 if manifest.name == stored.path.name:
@@ -129,5 +134,6 @@ def _blocks(content: IO[bytes], left: int | None, digest: Digest | None) -> Iter
         yield [rest]
 
 
-def _finding(kind: Kind, stored: Stored, what: str) -> Finding:
-    return Finding(kind=kind, type=stored.event_type, file=str(stored.path), text=f"{stored.path}: {what}")
+def _finding(kind: Kind, stored: Stored, what: str, sha256: str | None = None) -> Finding:
+    text = f"{stored.path}: {what}"
+    return Finding(kind=kind, type=stored.event_type, file=str(stored.path), sha256=sha256, text=text)

@@ -18,6 +18,7 @@ from worker.audit.deep.compare import Difference, compare
 from worker.audit.deep.files import Expired, Reader
 from worker.audit.deep.join import Join
 from worker.audit.deep.listing import Found, Missing
+from worker.audit.deep.order import Order
 from worker.audit.deep.report import Listed, TypeReport, listed
 from worker.audit.deep.sides import Entries
 from worker.audit.deep.spill import Side, Spill
@@ -44,6 +45,7 @@ class TypeAudit:
         self._first: str | None = None  # the first entry of the stream, once it was read
         self._expired = [*choice.expired]
         self._unseen = set[int]()  # segments of the stream
+        self._order = Order(choice.type)
         self.findings: list[Finding] = []
         self.report: TypeReport | None = None
 
@@ -97,6 +99,7 @@ class TypeAudit:
 
     def _spill_events(self, spill: Spill, join: Join | None) -> Iterator[int]:
         for side, segment, entries in self._entries(self._choice.known):
+            self._order.look(entries)
             for hashed in self._forms.of_events(entries):
                 spill.add(side, hashed.numbers, segment)
                 if join:
@@ -135,7 +138,7 @@ class TypeAudit:
             yield Side.OLD if is_old else Side.FOUND, file
 
     def _conclude(self, spill: Spill, difference: Difference, rows: Listed) -> None:
-        self.findings += rows.findings
+        self.findings += (*self._order.findings(), *rows.findings)
         expired_rows = sum(each.rows for each in self._expired)
         not_here = difference.elsewhere - (rows.altered - rows.expected)
         surplus = not_here - expired_rows - self._choice.rows_elsewhere

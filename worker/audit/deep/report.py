@@ -1,6 +1,7 @@
 """What a deep audit tells of each type, and its findings row by row. Pure."""
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 
 from msgspec import Struct
 
@@ -67,7 +68,7 @@ def _altered(event_type: str, row: FileRow, was: EventRow, pair: Pair) -> Findin
     columns = ", ".join(pair.columns)
     return Finding(
         kind=Kind.ROW_ALTERED, type=event_type, file=row.file, lines=[row.line], columns=pair.columns,
-        entry=was.entry, event=was.event, rcpt=was.rcpt, count=1,
+        entry=was.entry, event=was.event, rcpt=was.rcpt, count=1, sha256=sha256(row.text).hexdigest(),
         text=f"{row.file} line {row.line}: {columns} of {was.rcpt} (entry {was.entry}, event {was.event})",
     )  # fmt: skip
 
@@ -90,6 +91,7 @@ def _doubled(event_type: str, places: Sequence[FileRow]) -> Finding:
 def _unexpected(event_type: str, row: FileRow) -> Finding:
     return Finding(
         kind=Kind.ROW_UNEXPECTED, type=event_type, file=row.file, lines=[row.line], count=1,
+        sha256=sha256(row.text).hexdigest(),
         text=f"{row.file} line {row.line}: no event of the streams has this row",
     )  # fmt: skip
 

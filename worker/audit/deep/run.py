@@ -7,13 +7,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from worker.audit.acceptance import Accepted
 from worker.audit.deep.choice import Moment, choose
 from worker.audit.deep.files import first_line
 from worker.audit.deep.job import TypeAudit
 from worker.audit.deep.report import TypeReport
 from worker.audit.directory import Shelf, View
 from worker.audit.finding import Finding
-from worker.audit.report import Report, audit
+from worker.audit.report import Known, Report, audit
 from worker.replay.span import Span
 from worker.settings import RowSettings
 from worker.stream.link import Connector
@@ -30,6 +31,7 @@ class DeepReport(Struct, frozen=True, kw_only=True):
     counts: Report
     types: Sequence[TypeReport]
     findings: Sequence[Finding]  # of both
+    accepted: Sequence[Accepted]  # likewise
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -38,7 +40,7 @@ class Question(Struct, frozen=True, kw_only=True):
     span: Span
     types: Sequence[str]
     rows: RowSettings
-    known_lost: int
+    known: Known
 
 
 def deep_audit(
@@ -46,7 +48,7 @@ def deep_audit(
 ) -> DeepReport:
     """Compare every event of a span with every row. Raises StreamUnavailable, NotAudited, OSError."""
     with snapshots(connect, partition) as taken:
-        counts, snapshot, views = audit(taken, shelves(), question.known_lost)
+        counts, snapshot, views = audit(taken, shelves(), question.known)
         moment = Moment(
             snapshot=snapshot, settled=taken.settled(snapshot), views=views, first_lines=_first_lines(views)
         )
@@ -54,9 +56,16 @@ def deep_audit(
         chosen = (choose(name, question.span, question.rows, moment) for name in question.types)
         jobs = [TypeAudit(choice, streams) for choice in chosen]
         _run(jobs, watch)
-    findings = list(counts.findings)
-    findings += (each for job in jobs for each in job.findings if not _is_told(each, counts.findings))
-    return DeepReport(counts=counts, types=[job.report for job in jobs if job.report], findings=findings)
+    told = [*counts.findings, *(each.finding for each in counts.accepted)]
+    findings, accepted = question.known.accepted.split(
+        each for job in jobs for each in job.findings if not _is_told(each, told)
+    )
+    return DeepReport(
+        counts=counts,
+        types=[job.report for job in jobs if job.report],
+        findings=[*counts.findings, *findings],
+        accepted=[*counts.accepted, *accepted],
+    )
 
 
 def _first_lines(views: Sequence[View]) -> dict[Path, bytes]:

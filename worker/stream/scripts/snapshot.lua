@@ -1,10 +1,11 @@
 -- What an audit compares, of one partition and of one moment (docs/audit.md). Reads only.
 --
--- KEYS: ledger, records, dead, settled, then one stream per type
+-- KEYS: ledger, records, dead, settled, directories, watch, then one stream per type
 -- ARGV: group, bytes of entries that may be read
--- Returns {ledger, records, last dead letter ('': none), last note in `settled` (likewise), then for each stream
+-- Returns {ledger, records, last dead letter ('': none), last note in `settled` (likewise), directories, who came too
+--          late (fields of `watch`), then for each stream
 --          {last delivered id, pending, delivered, first unread, last unread, events counted one by one (false: not
---          needed, or too many)}}
+--          needed, or too many), last entry (false where it, or the one behind it, was deleted)}}
 --         pending is a list of {id, n}, with n = -1 where the entry is gone, -2 where it was not read, since the bytes
 --         were used up; the others are entries as {id, n, at}, or false. Entries that were added by hand count as
 --         foreign once they are worked on: 0 as n, and passed over.
@@ -40,6 +41,18 @@ local function read(command, ...)
     end
   end
   return page
+end
+
+-- The last entry of a stream, where it is the last one that there was.
+local function newest(key)
+  local found = redis.call('EXISTS', key) == 1 and read('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
+  local given_out = found and redis.call('XINFO', 'STREAM', key)
+  for index = 1, given_out and #given_out - 1 or 0, 2 do
+    if given_out[index] == 'last-generated-id' and given_out[index + 1] == found[1] then
+      return numbered(found) or false
+    end
+  end
+  return false
 end
 
 -- The first entry that has a number, looking from one end of a range to the other.
@@ -127,7 +140,14 @@ for index = 3, 4 do
   local last = redis.call('XREVRANGE', KEYS[index], '+', '-', 'COUNT', 1)[1]
   reply[index] = last and last[1] or ''
 end
-for index = 5, #KEYS do
+reply[5], reply[6] = redis.call('HGETALL', KEYS[5]), {}
+local watched = redis.call('HGETALL', KEYS[6])
+for index = 1, #watched, 2 do
+  if string.sub(watched[index], 1, 5) == 'late:' then
+    reply[6][#reply[6] + 1] = watched[index]
+  end
+end
+for index = 7, #KEYS do
   local key = KEYS[index]
   local id, lag, is_read = last_delivered(key)
   local first = nearest('XRANGE', key, '(' .. id, '+')
@@ -139,9 +159,10 @@ for index = 5, #KEYS do
     first and nearest('XREVRANGE', key, '+', '(' .. id),
     -- no lag: an older server, or entries were deleted
     first and not lag and count_unread(key, id),
+    newest(key),
   }
 end
-for index = 5, #KEYS do -- last, since what is left over of these can be read later
+for index = 7, #KEYS do -- last, since what is left over of these can be read later
   reply[index][2] = reply[index][2] and pending_entries(KEYS[index]) or {}
 end
 return reply
