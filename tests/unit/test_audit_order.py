@@ -22,8 +22,7 @@ def test_numbers_that_rise_are_in_order_with_holes_and_with_strangers_between_th
 
 
 @pytest.mark.parametrize(
-    "copied",
-    [[entry(9, 2)], [entry(9, 3)], [BY_HAND, entry(9, 3)], [(b"9-0", [b"at", b"1", b"n", b"1"])]],
+    "copied", [[entry(9, 2)], [entry(9, 3)], [BY_HAND, entry(9, 3)], [(b"9-0", [b"at", b"1", b"n", b"1"])]]
 )
 def test_a_copy_is_found(copied: list[RawEntry]) -> None:
     order = Order("bounce")
