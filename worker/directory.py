@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.events import TYPES
-from worker import evidence, identity, locks, series
+from worker import evidence, identity, locks, process_id, series
 from worker.accounting_file import AccountingFile
 from worker.durable import make_directory
 from worker.errors import DirectoryRefused, DiskTrouble
@@ -38,6 +38,7 @@ class Directory:
         """
         self.path = settings.path
         self.consumer = consumer
+        self.holder = process_id.mine()
         self.is_archiving = archiving
         self._settings = settings
         self._names = names
@@ -47,7 +48,7 @@ class Directory:
             self._refuse_what_lost_its_identity()
             self._require_mounts()
             make_directory(self.path)
-            self._lock = locks.ConsumerLock(self.path, consumer)
+            self._lock = locks.ConsumerLock(self.path, consumer, self.holder)
             self.id = identity.make(self.path, partition).directory
             self._prepare()
         except OSError as error:
