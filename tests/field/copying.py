@@ -18,7 +18,7 @@ def tar(source: Path, target: Path) -> None:
         packed.add(source, arcname=".")
     target.mkdir()
     with tarfile.open(archive) as packed:
-        packed.extractall(target, filter="fully_trusted")
+        packed.extractall(target, filter="fully_trusted")  # noqa: S202 - our own
     archive.unlink()
 
 
@@ -62,12 +62,12 @@ def without_dot_files(source: Path, target: Path) -> None:
 
 
 def without_any_dot_files(source: Path, target: Path) -> None:
-    """A backup that leaves out hidden files everywhere: locks, and the books of names."""
+    """Leave out hidden files everywhere, as some backups do: locks, and the books of names."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*"))
 
 
 def as_another_user(source: Path, target: Path) -> None:
-    """A restore that gives everything to somebody else, read-only files included."""
+    """Give everything to somebody else, as some restores do, read-only files included."""
     shutil.copytree(source, target)
     if os.getuid() == 0:
         subprocess.run(["chown", "-R", "12345:12345", target], check=True)
@@ -79,6 +79,7 @@ def hard_links(source: Path, target: Path) -> None:
 
 
 ALL: dict[str, Copy] = {
-    "tar": tar, "tar-command": tar_command, "cp-a": cp, "cp-r": cp_r, "rsync": rsync, "as-another-user": as_another_user,
+    "tar": tar, "tar-command": tar_command, "cp-a": cp, "cp-r": cp_r, "rsync": rsync,
+    "as-another-user": as_another_user,
     "without-dot-files": without_dot_files, "without-any-dot-files": without_any_dot_files,
 }  # fmt: skip

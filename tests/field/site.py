@@ -13,18 +13,19 @@ from typing import Any
 
 import redis
 
-from schemas.events import TYPES
 from tests.support.events import recipients_of
 from tests.support.files import check_manifest, recipients_in
 from tests.support.publisher import Publisher
 from tests.support.servers import RealValkey, WorkerProcess, wait_until
 from tests.support.workers import PARTITION, SHORT_TIMES_INI
 from worker.manifest import manifest_path
-from worker.stream.keys import GROUP, Keys
+from worker.stream.keys import Keys
 
 KEYS = Keys.of(PARTITION)
 NAME = "worker-1"
 LOOK_SECONDS = 0.2
+
+_RCPT = re.compile(r"\w+\.\d+@example\.com")
 
 #: Sections and keys of an ini; those of the top stand under the empty name.
 Options = dict[str, object]
@@ -127,8 +128,13 @@ class Site:
 
     def wait(self, condition: Callable[[], bool], what: str, *, seconds: float = 90) -> None:
         """Wait for a condition; says what the workers logged where it does not come about."""
+
+        def seldom() -> bool:
+            time.sleep(LOOK_SECONDS)
+            return condition()
+
         try:
-            wait_until(lambda: condition() or bool(time.sleep(LOOK_SECONDS)), what, seconds)
+            wait_until(seldom, what, seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.logs()}") from None
 
@@ -165,6 +171,12 @@ class Site:
             for file in data_files(path):
                 if manifest_path(file).exists():
                     check_manifest(file)
+
+    def check_recovered(self, path: Path | None = None) -> None:
+        """Check that no row in `recovered/` is the only one: what was cut off before it was acknowledged came again."""
+        kept = (path or self.path) / "recovered"
+        found = {rcpt for each in kept.glob("*.tail*") for rcpt in _RCPT.findall(each.read_text())}
+        assert found <= set(self.rows(path or self.path))
 
     def recovered_rows(self, path: Path | None = None) -> int:
         """Return how many lines stand in `recovered/`."""
@@ -204,6 +216,3 @@ def content(path: Path) -> dict[str, bytes]:
     noted = {"accounting.id", ".passed-time", ".janitor"}
     found = {str(each.relative_to(path)): each for each in path.rglob("*") if each.is_file()}
     return {name: each.read_bytes() for name, each in found.items() if name not in noted and "lock" not in name}
-
-
-__all__ = ["KEYS", "TYPES", "GROUP", "Site", "content", "data_files", "is_long", "open_files"]
