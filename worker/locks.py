@@ -21,11 +21,11 @@ class ConsumerLock:
         """Take the lock, and write into it who has it (`process_id`); raises Locked where it is busy."""
         self._descriptor = os.open(path / f".{consumer}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not self._take():
-            known = _read_holder(self._descriptor)
+            known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
             os.close(self._descriptor)
-            raise Locked(f"{path}: consumer {consumer} is already at work here, in process {_number_of(known)}")
+            raise Locked(f"{path}: consumer {consumer} is already at work here, in process {known or 'unknown'}")
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{holder}\n".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n{holder}\n".encode(), 0)
 
     def _take(self) -> bool:
         """Take the lock; False where a process has it. One that is shared is not had: somebody looks at it."""
@@ -65,24 +65,26 @@ def is_held_by(path: Path, consumer: str, holder: str) -> bool:
     That a lock is busy tells little: in a copy of the directory, it may be by a process that waits to begin there.
     """
     try:
-        known = (path / f".{consumer}.lock").read_text("ascii", "replace").strip()
+        number, known = _parse((path / f".{consumer}.lock").read_bytes())
     except FileNotFoundError:
         return False
     except PermissionError:  # another user's, as the whole directory may be
         known = holder
-    if " " not in known:  # early versions wrote the number alone
-        known, holder = _number_of(known), _number_of(holder)
+    if not known:  # early versions wrote the number alone
+        known, holder = number, holder.split(" ")[1] if " " in holder else holder
     return known == holder and is_at_work(path, consumer)
 
 
-def _read_holder(descriptor: int) -> str:
-    return os.pread(descriptor, _LONGEST_HOLDER_BYTES, 0).decode("ascii", "replace").strip()
+def number_in(lock: Path) -> int | None:
+    """Return the number of the process that wrote into a lock file. Raises OSError."""
+    number, _ = _parse(lock.read_bytes())
+    return int(number) if number.isdecimal() else None
 
 
-def _number_of(holder: str) -> str:
-    """Return the process number of a holder."""
-    words = holder.split(" ")
-    return words[1] if len(words) > 1 else words[0] or "unknown"
+def _parse(content: bytes) -> tuple[str, str]:
+    """Return what stands in a lock file: the number of a process, and who that is."""
+    number, _, holder = content[:_LONGEST_HOLDER_BYTES].decode("ascii", "replace").partition("\n")
+    return number.strip(), holder.strip()
 
 
 def _is_listed(lock: Path) -> bool:

@@ -102,6 +102,12 @@ class Site:
         self.publisher.publish_some(events, recipients=recipients)
         self.settle(*paths)
 
+    def write_more(self, events: int) -> None:
+        """Publish events, and wait until these have rows, whatever became of earlier ones."""
+        before = self.expected()
+        self.publisher.publish_some(events)
+        self.wait(lambda: not self.left() and not self.expected() - before - self.rows(), "the new rows")
+
     def settle(self, *paths: Path) -> None:
         """Wait until everything that was published has rows, and nothing is unread or pending."""
         looked_at = paths or (self.path,)
