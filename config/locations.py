@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-_RESERVED = ("recovered", "lost")  # the worker's own, at the top of `path`
+_RESERVED = ("copied", "journal", "lost", "recovered", "series")  # the worker's own, at the top of `path`
 _MAX_NAME_BYTES = 255
 
 
@@ -10,7 +10,7 @@ def location(text: str) -> str:
     """Return a type's location relative to `path`, without a leading slash."""
     inner = inside(text)
     if PurePosixPath(inner).parts[0] in _RESERVED:
-        raise ValueError(f"expected another name: the worker keeps {' and '.join(_RESERVED)} for itself")
+        raise ValueError(f"expected another name: the worker keeps {', '.join(_RESERVED)} for itself")
     return inner
 
 

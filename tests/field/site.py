@@ -85,7 +85,7 @@ class Site:
 
     def run(self, *words: str, path: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:
         """Run a command with the ini of a directory, on the site's server."""
-        server = [] if words[0] in {"find", "verify", "directory"} else ["--redis", self.url]
+        server = [] if words[0] in {"verify", "directory"} else ["--redis", self.url]
         config = [] if words[0] == "verify" else ["--config", str(self.ini(path, ".command", **options))]
         command = [sys.executable, "-m", "worker", *words, *config, *server]
         return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
