@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-_RESERVED = ("recovered", "lost", "journal", "series", "accepted", "copied")  # the worker's own, at the top of `path`
+_RESERVED = ("accepted", "copied", "journal", "lost", "recovered", "series")  # the worker's own, at the top of `path`
 _MAX_NAME_BYTES = 255
 
 

@@ -57,7 +57,7 @@ def build_worker(
     columns = {column for names in settings.rows.columns.values() for column in names}
     wanted = sorted(header_of(column) for column in columns if is_custom(column))
     return Worker(
-        Stream(settings.stream, name, url=url, wanted=wanted, connect=connect),
+        Stream(settings.stream, name, url=url, wanted=wanted, connect=connect, holder=directory.holder),
         Files(directory, now=lambda: datetime.fromtimestamp(clock.wall(), UTC)),
         renderer,
         settings.rotation,

@@ -11,10 +11,10 @@ from functools import cached_property
 import msgspec
 
 from schemas.events import TYPES
-from worker import evidence, identity, locks, series
+from worker import evidence, identity, locks, process_id, series
 from worker.accounting_file import AccountingFile
 from worker.durable import make_directory
-from worker.errors import DirectoryRefused, DiskTrouble
+from worker.errors import DirectoryRefused, DiskTrouble, PlaceTaken
 from worker.identity import Identity
 from worker.inventory import Place, place_of, places
 from worker.location import Location
@@ -33,10 +33,11 @@ class Directory:
     ) -> None:  # fmt: skip
         """Make the directories and take the consumer's lock.
 
-        Raises OtherPartition and DirectoryRefused, before anything is touched, Locked, or DiskTrouble from the disk.
+        Raises OtherPartition, PlaceTaken and DirectoryRefused, before anything is touched, Locked, or DiskTrouble.
         """
         self.path = settings.path
         self.consumer = consumer
+        self.holder = process_id.mine()
         self.is_archiving = archiving
         self._settings = settings
         self._names = names
@@ -44,9 +45,10 @@ class Directory:
         try:
             identity.require_partition(self.path, partition)
             self._refuse_what_lost_its_identity()
+            self._refuse_places_of_other_types()
             self._require_mounts()
             make_directory(self.path)
-            self._lock = locks.ConsumerLock(self.path, consumer)
+            self._lock = locks.ConsumerLock(self.path, consumer, self.holder)
             self.id = identity.make(self.path, partition).directory
             self._prepare()
         except OSError as error:
@@ -109,13 +111,15 @@ class Directory:
     def _location(self, each: Series) -> Location:
         """Return where the files of a series stand, with every archive that the location ever had."""
         mine = place_of(self.path, each)
-        known = next((place for place in places(self._settings) if place.open == mine.open), mine)
+        same = (place for place in places(self._settings) if place[:2] == mine[:2])  # type and location
+        known = next(same, mine)
         earlier = (archive for archive in known.directories[1:] if archive != mine.archive)
         return self._location_at(known._replace(archive=mine.archive, earlier=tuple(earlier)))
 
     def _location_at(self, place: Place) -> Location:
         names = Names(self._names, place.event_type, self.consumer)
-        return Location(place, names, self._names.timezone, archiving=self.is_archiving)
+        others = [each.open for each in places(self._settings) if each.event_type == place.event_type]
+        return Location(place, names, self._names.timezone, archiving=self.is_archiving, others=others)
 
     # What it is
 
@@ -167,6 +171,18 @@ class Directory:
                 f"{self.path}: {identity.NAME} is gone, and files of the directory {ids} stand here: put it back, or "
                 f"say that this is the one: haraka-accounting directory adopt"
             )
+
+    def _refuse_places_of_other_types(self) -> None:
+        """Raise PlaceTaken where files of one type would stand among those of another one, of an earlier ini."""
+        for mine in self.born_into.values():
+            for other in series.load(self.path).values():
+                if other.type != mine.type and (
+                    taken := {mine.location, mine.archive} & {other.location, other.archive}
+                ):
+                    raise PlaceTaken(
+                        f"{self.path / min(taken)}: the place of {other.type} by an earlier configuration, and of "
+                        f"{mine.type} by this one: expected one where no files of another type ever stood"
+                    )
 
     def _require_mounts(self) -> None:
         """Raise DiskTrouble where a place was on a volume of its own, and that is not mounted now."""

@@ -83,6 +83,12 @@ class OtherPartition(AccountingError):
     exit_code = ExitCode.CONFIGURATION
 
 
+class PlaceTaken(AccountingError):
+    """Files of another type stand, or stood, where the files of a type are to stand."""
+
+    exit_code = ExitCode.CONFIGURATION
+
+
 class DirectoryRefused(AccountingError):
     """The directory is a copy of one that is at work, or not the one that is expected: a person has to say which."""
 

@@ -64,6 +64,7 @@ class Joining:
         self._is_stopping = is_stopping
         self._is_claimed = False  # the directory, by this process
         self._alive_since: float | None = None  # a consumer that works in a copy of the directory; monotonic
+        self._here: set[str] = set()  # consumers of the directory that work in this place, and not in a copy
         self._gone: set[str] = set()  # consumers whose processes are gone, though their leases live
 
     def join(self) -> None:
@@ -133,19 +134,24 @@ class Joining:
 
     def _try_to_register(self, known: identity.Identity) -> Registration | None:
         """Claim the next token; None where it had been claimed before. Raises DirectoryAtWork, DirectoryRefused."""
-        try:
-            return self._stream.register(self._directory.id, self._shown(known), renew=False)
-        except ClaimedBefore:
-            return None
-        except DirectoryAtWork as error:
-            self._look_at(error)
-            raise
+        self._here, self._gone = set(), set()
+        while True:
+            try:
+                return self._stream.register(self._directory.id, self._shown(known), renew=False)
+            except ClaimedBefore:
+                return None
+            except DirectoryAtWork as alive:
+                self._look_at(alive)
 
     def _look_at(self, alive: DirectoryAtWork) -> None:
-        """Wait for a lease whose holder may be dead; one that is renewed is that of another copy.
+        """Find out where a consumer of the directory works: here, or nowhere any more.
 
-        Raises DirectoryRefused.
+        Else raises DirectoryAtWork, after which its lease is waited for: its holder may be dead. One that is renewed is
+        that of another copy: raises DirectoryRefused.
         """
+        if locks.is_held_by(self._directory.path, alive.consumer, alive.holder):
+            self._here.add(alive.consumer)
+            return
         if process_id.is_gone(alive.holder):
             self._gone.add(alive.consumer)
             return
@@ -157,10 +163,10 @@ class Joining:
                 f"{self._directory.path}: consumer {alive.consumer} works in the directory {self._directory.id}, and "
                 "not here: this is a copy. Nothing here was touched. To use both: haraka-accounting directory new"
             )
+        raise alive
 
     def _shown(self, known: identity.Identity) -> Claim:
-        held = locks.at_work(self._directory.path)
-        return Claim(known.current, known.next, held, self._gone, str(self._directory.path))
+        return Claim(known.current, known.next, self._here, self._gone, str(self._directory.path))
 
     def _write(self, known: identity.Identity, *, current: Token, pending: Token) -> identity.Identity:
         changed = msgspec.structs.replace(known, current=current, next=pending)

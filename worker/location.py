@@ -6,8 +6,8 @@ What survives a crash: the book of names (`<location>/.names`).
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -22,14 +22,20 @@ from worker.naming import Names, Stamp, next_stamp
 class Location:
     """The directory of one type's open files, and the archive inside it."""
 
-    def __init__(self, place: Place, names: Names, timezone: tzinfo, *, archiving: bool) -> None:
-        """`names` and `timezone` are for new files; those that stand there may have been named otherwise."""
+    def __init__(
+        self, place: Place, names: Names, timezone: tzinfo, *, archiving: bool, others: Sequence[Path] = ()
+    ) -> None:
+        """`names` and `timezone` are for new files; those that stand there may have been named otherwise.
+
+        `others` are all locations that files of the type ever had: a name is new in all of them.
+        """
         self.path = place.open
         self.archive = place.archive
         self.place = place
         self._names = names
         self._timezone = timezone
         self._archiving = archiving
+        self._others = others
 
     def prepare(self) -> None:
         """Make the directories, and durable that they are there."""
@@ -50,13 +56,14 @@ class Location:
 
     @contextmanager
     def _names_lock(self) -> Iterator[None]:
-        """Be the one that gives out names."""
-        lock = os.open(self.path / ".names.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Be the one that gives out names, here and in the other locations of the type."""
+        with ExitStack() as stack:
+            for location in sorted({self.path, *self._others}):  # in one order, so that nobody waits for ever
+                if location.is_dir():
+                    lock = os.open(location / ".names.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                    stack.callback(os.close, lock)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(lock)
 
     def prove_writable(self, consumer: str, size: int) -> None:
         """Write a file of some bytes, make it durable, and unlink it. Raises DiskTrouble."""
@@ -88,7 +95,8 @@ class Location:
         """Return the next name, written down as given out before anybody can use it."""
         known = self._book()
         last = Stamp.parse(known.last) or book.latest_in_use(self.place, self._names)
-        stamp = next_stamp(last, now.astimezone(self._timezone))
+        stamps = [stamp for stamp in (last, *map(_last_stamp, self._others)) if stamp]
+        stamp = next_stamp(max(stamps, default=None), now.astimezone(self._timezone))
         while self._is_used(self._names.format(stamp)):  # foreign files, or a book that was lost
             stamp = stamp.successor()
         name = self._names.format(stamp)
@@ -117,3 +125,11 @@ class Location:
         return any(
             os.path.lexists(directory / used) for directory in self.place.directories for used in (name, f"{name}.json")
         )
+
+
+def _last_stamp(location: Path) -> Stamp | None:
+    """Return the last stamp that another location of the type has given out, as far as its book tells."""
+    try:
+        return Stamp.parse(book.load(location).last)
+    except book.Unreadable:
+        return None

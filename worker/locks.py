@@ -11,20 +11,21 @@ from pathlib import Path
 from worker.errors import Locked
 
 _ENDING = ".lock"
+_LONGEST_HOLDER_BYTES = 200
 
 
 class ConsumerLock:
     """The lock on a consumer's name in one directory: one process at a time, until it dies."""
 
-    def __init__(self, path: Path, consumer: str) -> None:
-        """Take the lock; raises Locked with the holder's pid where it is busy."""
+    def __init__(self, path: Path, consumer: str, holder: str) -> None:
+        """Take the lock, and write into it who has it (`process_id`); raises Locked where it is busy."""
         self._descriptor = os.open(path / f".{consumer}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not self._take():
-            holder = os.read(self._descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
             os.close(self._descriptor)
-            raise Locked(f"{path}: consumer {consumer} is already at work here, in process {holder}")
+            raise Locked(f"{path}: consumer {consumer} is already at work here, in process {known or 'unknown'}")
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n{holder}\n".encode(), 0)
 
     def _take(self) -> bool:
         """Take the lock; False where a process has it. One that is shared is not had: somebody looks at it."""
@@ -56,6 +57,34 @@ def is_at_work(path: Path, consumer: str) -> bool:
         return not _share(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_held_by(path: Path, consumer: str, holder: str) -> bool:
+    """Tell whether a process, as `process_id` describes it, has the lock on a consumer's name in one directory.
+
+    That a lock is busy tells little: in a copy of the directory, it may be by a process that waits to begin there.
+    """
+    try:
+        number, known = _parse((path / f".{consumer}.lock").read_bytes())
+    except FileNotFoundError:
+        return False
+    except PermissionError:  # another user's, as the whole directory may be
+        known = holder
+    if not known:  # early versions wrote the number alone
+        known, holder = number, holder.split(" ")[1] if " " in holder else holder
+    return known == holder and is_at_work(path, consumer)
+
+
+def number_in(lock: Path) -> int | None:
+    """Return the number of the process that wrote into a lock file. Raises OSError."""
+    number, _ = _parse(lock.read_bytes())
+    return int(number) if number.isdecimal() else None
+
+
+def _parse(content: bytes) -> tuple[str, str]:
+    """Return what stands in a lock file: the number of a process, and who that is."""
+    number, _, holder = content[:_LONGEST_HOLDER_BYTES].decode("ascii", "replace").partition("\n")
+    return number.strip(), holder.strip()
 
 
 def _is_listed(lock: Path) -> bool:

@@ -62,7 +62,7 @@ def put_back_forgotten(directory: Directory, fence: Fence) -> None:
         if consumer == directory.consumer:
             continue
         try:
-            lock = locks.ConsumerLock(directory.path, consumer)  # it cannot start meanwhile
+            lock = locks.ConsumerLock(directory.path, consumer, directory.holder)  # it cannot start meanwhile
         except Locked:
             continue
         try:

@@ -216,7 +216,7 @@ def test_a_start_is_not_taken_for_a_second_one_by_a_look_at_the_lock(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", look_no_more)
-    ConsumerLock(tmp_path, "worker-1").release()
+    ConsumerLock(tmp_path, "worker-1", "m 1 1").release()
     assert len(tried) > 5
 
 

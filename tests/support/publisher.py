@@ -13,7 +13,7 @@ _SCRIPT = Path(__file__).resolve().parents[2] / "haraka" / "plugin" / "lib" / "p
 
 
 class Publisher:
-    """One producer, as a process of Haraka is one; remembers what it published."""
+    """One producer, as a process of Haraka is one; remembers what it published, and keeps a ring as the plugin does."""
 
     def __init__(self, client: Any, partition: str, name: str = "mx1-test") -> None:
         self._client = client
@@ -24,6 +24,7 @@ class Publisher:
         self._name = name
         self._seq = 0
         self._offset = 0
+        self._ring: list[tuple[object, ...]] = []  # every batch of this producer, by its number from one
         self.published: dict[str, list[dict[str, object]]] = {event_type: [] for event_type in TYPES}
 
     def publish(self, events: dict[str, list[dict[str, object]]]) -> None:
@@ -41,9 +42,29 @@ class Publisher:
 
     def _run(self, *entries: object) -> None:
         self._seq += 1
-        arguments = (self._name, self._seq, "", *entries)
-        reply: Any = self._client.evalsha(self._sha, len(self._keys), *self._keys, *arguments)
-        assert reply == [b"OK"]
+        self._ring.append((self._name, self._seq, "", *entries))
+        reply, *last = self._send(self._ring[-1])
+        if reply == b"GAP":
+            self._send_again_behind(last[0])
+        else:
+            assert reply == b"OK"
+
+    def catch_up(self) -> int:
+        """Send what the server has forgotten, as the plugin does once it is connected again; returns how much that is.
+
+        Where the server's process is another one, `use` comes first.
+        """
+        stored = self._client.hget(self._keys[0], self._name)
+        return self._send_again_behind(int(stored.partition(b":")[0]) if stored else 0)
+
+    def _send_again_behind(self, last: int) -> int:
+        again = self._ring[last:]
+        for number, (name, seq, _, *entries) in enumerate(again):
+            assert self._send((name, seq, "" if number else "0 0 0", *entries)) == [b"OK"]
+        return len(again)
+
+    def _send(self, batch: tuple[object, ...]) -> Any:
+        return self._client.evalsha(self._sha, len(self._keys), *self._keys, *batch)
 
     def use(self, client: Any) -> None:
         """Publish to another server from now on."""
@@ -55,6 +76,7 @@ class Publisher:
         self._name += "+"
         self._offset += self._seq
         self._seq = 0
+        self._ring = []
 
     def publish_some(self, batches: int, *, per_batch: int = 1, recipients: int = 1) -> None:
         """Publish batches of the three types in turn."""

@@ -14,7 +14,7 @@ from worker.commands.options import Server, config_option, load_settings, redis_
 from worker.commands.text import escaped
 from worker.errors import ExitCode, Unreadable
 from worker.identity import require_partition
-from worker.locks import is_at_work
+from worker.locks import is_at_work, number_in
 from worker.stream.inspection import inspect
 
 _POLL_SECONDS = 0.2
@@ -99,8 +99,8 @@ def _holder(lock: Path) -> int | None:
     must hold the lock file open, which a worker does for as long as it lives. Raises OSError and Unreadable without the
     right to look.
     """
-    with suppress(FileNotFoundError, ProcessLookupError, ValueError):
-        pid, wanted = int(lock.read_text("ascii")), lock.stat()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        pid, wanted = number_in(lock), lock.stat()
         try:
             return pid if any(_is(descriptor, wanted) for descriptor in Path(f"/proc/{pid}/fd").iterdir()) else None
         except PermissionError as error:

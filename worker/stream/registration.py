@@ -22,7 +22,7 @@ class Claim(NamedTuple):
 
     current: Token
     next: Token
-    held: Collection[str] = ()  # consumers whose names are locked there
+    held: Collection[str] = ()  # consumers that are known to work there
     gone: Collection[str] = ()  # consumers whose processes are known to be gone, though their leases live
     path: str = ""
 

@@ -44,15 +44,11 @@ class Pending(NamedTuple):
 class Stream:
     """A consumer's connection to its partition."""
 
-    def __init__(
-        self,
-        settings: StreamSettings,
-        consumer: str,
-        *,
-        url: str,
-        wanted: Sequence[str] = (),
-        connect: Connector | None = None,
-    ) -> None:
+    def __init__(  # noqa: PLR0913
+        self, settings: StreamSettings, consumer: str, *, url: str, wanted: Sequence[str] = (),
+        connect: Connector | None = None, holder: str | None = None,
+    ) -> None:  # fmt: skip
+        """Take who holds the consumer's lease (`process_id`), where that is not to be made up here."""
         self._settings = settings
         self._consumer = consumer
         self._wanted = wanted  # message headers that the columns show: the plugins keep them
@@ -62,7 +58,7 @@ class Stream:
         self._registered: tuple[str, bytes] | None = None  # directory id, epoch
         self._history = b""
         self._compares = False
-        self._holder = process_id.mine()
+        self._holder = holder or process_id.mine()
         self._warnings: list[str] = []  # of the last look at the server's settings
 
     def open(self) -> None:

@@ -3,6 +3,7 @@
 -- KEYS  1 producers  2 ledger  3 stream of delivered  4 of deferred  5 of bounce  6 history (one hash tag, so one cluster
 --       node)
 -- ARGV  1 producer   2 seq     3 given_up: '' or '<d> <df> <b>', events of lost batches that the producer cannot send again
+--       (zeros where there are none): said of batches that the server had acknowledged, and has lost
 --       then a triple for each type in the batch: delivered|deferred|bounce, number of events, their JSON array
 --
 -- Replies  {'OK'}               added, and the number is remembered
@@ -15,9 +16,10 @@
 -- such a batch is refused whole, and the producer keeps it. Every copy may run late, from a connection that its producer
 -- gave up. What it does not touch is not looked at: that cost the server as much as the writing.
 
--- A GAP proves that the server forgot, and what it forgot is about to come again. So another history begins in the same
--- step: workers read on once all of them have said what they wrote (design section 7). A user without the right to that
--- publishes all the same: such events may then stand twice.
+-- A GAP proves that the server forgot, and what it forgot is about to come again. So does `given_up`: who finds out by
+-- the number that the server has sends all of it again from the first on, and leaves no gap. So another history begins in
+-- the same step: workers read on once all of them have said what they wrote (design section 7). A user without the right
+-- to that publishes all the same: such events may then stand twice.
 
 local TYPES = { 'delivered', 'deferred', 'bounce' }
 local STREAM = { delivered = 3, deferred = 4, bounce = 5 }
@@ -133,6 +135,7 @@ wrong = check_counters(':published')
 if is_gap then
   for _, kind in ipairs(TYPES) do wrong = wrong or check_counter(kind, ':gap') end
 end
+if not wrong and ARGV[3] ~= '' then wrong = begin_history(KEYS[6]) end
 if wrong then return redis.error_reply(wrong) end
 
 if is_gap then

@@ -1,18 +1,19 @@
 -- Take a consumer's name: give out a new epoch, the fencing token of every later commit (design sections 4 and 6).
 --
 -- KEYS: epoch, owners, records, history, directories, what the keys of leases begin with
--- ARGV: consumer, directory id, renew (0 or 1), the directory's token and its next one, names of the consumers whose
---       locks are held in the caller's directory, names of such whose processes are known to be gone (both separated by
+-- ARGV: consumer, directory id, renew (0 or 1), the directory's token and its next one, names of the consumers that are
+--       known to work in the caller's place, names of such whose processes are known to be gone (both separated by
 --       blanks), id of the server's process (or empty), lease in ms, host, path
 -- Returns {'OK', epoch, record or false, id of the history, open (0 or 1), commits are compared with `written` (0 or 1)},
 --         {'REFUSED', directory id of the owner}: renewed by one who has lost the name,
---         {'ALIVE', consumer, its lease}: a consumer of this directory is at work, and its lock is not held in the caller's,
+--         {'ALIVE', consumer, its lease}: a consumer of this directory is at work, perhaps in another place,
 --         {'RETRY'}: the next token has been claimed already, a reply was lost: draw another one,
 --         {'SUPERSEDED', token, ms, host, path}: another copy of the directory was started since.
 --
 -- Epochs never repeat, not even on a server that lost its tail: each is at least the server's clock in microseconds.
--- A start claims the directory: its token becomes the next one, and every consumer whose lock is not held there gets a
--- new epoch, so that of two copies of a directory only one goes on.
+-- A start claims the directory: its token becomes the next one, and every consumer that is not known to work in the same
+-- place gets a new epoch, so that of two copies of a directory only one goes on. The caller's own name is no exception:
+-- that its lock could be had tells nothing of a copy.
 
 -- @part checks
 -- @part history
@@ -56,12 +57,6 @@ if not renew then
   if home_of(owner) == directory and not held[consumer] then
     strangers[#strangers + 1] = consumer
   end
-  for _, name in ipairs(strangers) do
-    local lease = not gone[name] and redis.call('GET', lease_prefix .. name)
-    if lease then
-      return {'ALIVE', name, lease}
-    end
-  end
 end
 
 -- A token is `<n> <random>`; the server stores it with when and where it was claimed.
@@ -74,6 +69,14 @@ if not renew and token == next_one and token ~= current then
 end
 if token and token ~= current and token ~= next_one and not is_older then
   return {'SUPERSEDED', token, at, where, place}
+end
+if not renew then
+  for _, name in ipairs(strangers) do
+    local lease = not gone[name] and redis.call('GET', lease_prefix .. name)
+    if lease then
+      return {'ALIVE', name, lease}
+    end
+  end
 end
 if renew and home_of(owner) and home_of(owner) ~= directory then
   return {'REFUSED', home_of(owner)}
