@@ -36,10 +36,14 @@ _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  
 #: What else can happen in the worlds where not all is well.
 WORLDS: dict[str, dict[str, int]] = {
     "sound": {},
-    "forgetful": {"save": 8, "tail": 5},  # servers that lose the tail of their commands
+    # servers that lose the tail of their commands, or all they had, with a restart or without
+    "forgetful": {"save": 8, "tail": 5, "rollback": 2, "empty": 1, "flush": 1},
     # disks that answer with errors: once, or several times, or until there is room
     "troubled": {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8},
 }
+
+
+_FORGETS = {"tail": (False, True), "rollback": (False, False), "empty": (True, True), "flush": (True, False)}
 
 
 class Action(NamedTuple):
@@ -63,7 +67,7 @@ class History(NamedTuple):
     @property
     def is_forgetful(self) -> bool:
         """Tell whether the server may lose the tail of its commands."""
-        return any(action.what == "tail" for action in self.actions)
+        return any(action.what in _FORGETS for action in self.actions)
 
     def __str__(self) -> str:
         lines = [f"  {each.what} {each.who} {each.amount}" for each in self.actions]
@@ -116,7 +120,10 @@ def apply(simulation: Simulation, action: Action) -> None:
         "wait": lambda: simulation.wait(amount),
         "retire": lambda: simulation.retire(who),
         "save": simulation.save,
-        "tail": lambda: simulation.lose_tail(again=bool(amount % 2)),
+        **{
+            what: partial(simulation.forget, again=bool(amount % 2), everything=everything, restarts=restarts)
+            for what, (everything, restarts) in _FORGETS.items()
+        },
         "break": lambda: simulation.break_disk(who, amount),
         "room": simulation.troubles[directory].make_room,
         **{kind: partial(simulation.trouble_disk, directory, kind, max(1, amount // 2)) for kind in KINDS},

@@ -22,6 +22,7 @@ from tests.crash.process import Process
 from tests.crash.trouble import Troubles
 from tests.crash.wire import NOTHING_TO_READ, Wire
 from tests.crash.witness import Witness
+from tests.support.events import recipients_of
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, changed, settings
 from worker import assembly, loop, process_id
@@ -96,11 +97,12 @@ class Simulation:
         )
         install(self.kernel, patch)
         self.keys = Keys.of(PARTITION)
-        self.wire.witness = Witness(self.wire.client, self.keys) if forgetful else None
+        self.wire.witness = Witness(self.wire.client, self.keys, self.paths) if forgetful else None
         self.publisher = Publisher(self.wire.client, PARTITION)
         self.publisher.publish_some(0)
         self._saved: dict[str, int] = {}  # by type: how many events had been published
         self.tail_was_lost = False
+        self.gone_with_the_server: set[str] = set()  # recipients of events that no ring has any more
         self._is_disk_bad = False
         self.troubles = [Troubles() for _ in self.paths]
         self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
@@ -204,6 +206,8 @@ class Simulation:
                 self.kill(number)
         self.tell(f"power loss of d{directory}")
         self.kernel.disks[directory].power_loss(chance)
+        if self.wire.witness:
+            self.wire.witness.looks()
 
     def stop(self, number: int) -> None:
         """Ask the worker of a slot to stop, as SIGTERM does; one that is being put together, as soon as it is."""
@@ -253,18 +257,22 @@ class Simulation:
 
     def lose_tail(self, *, again: bool) -> None:
         """Let the server restart without what it did since it was saved; the plugin may send again what it forgot."""
-        if not self.wire.lose_tail():
+        self.forget(again=again)
+
+    def forget(self, *, again: bool, everything: bool = False, restarts: bool = True) -> None:
+        """Let the server forget; the plugin sends its ring again, or is another process that has none."""
+        if not self.wire.forget(everything=everything, restarts=restarts):
             return
+        self.tell("the server forgets", "everything" if everything else "its tail", "restarts" if restarts else "")
         self.tail_was_lost = True
-        published = self.publisher.published
-        forgotten = {name: events[self._saved[name] :] for name, events in published.items()}
-        if any(forgotten.values()):
-            self.publisher.restart()
+        kept = {} if everything else self._saved
+        forgotten = [e for name, events in self.publisher.published.items() for e in events[kept.get(name, 0) :]]
+        coming = [each for each in forgotten if again and self.publisher.can_send_again(each)]
+        self.gone_with_the_server |= set(recipients_of(forgotten)) - set(recipients_of(coming))
         if again:
-            self.publisher.published = {name: events[: self._saved[name]] for name, events in published.items()}
-            for name, events in forgotten.items():
-                for each in events:
-                    self.publisher.publish({name: [each]})
+            self.publisher.catch_up()
+        elif forgotten:
+            self.publisher.restart()
 
     def trouble_disk(self, directory: int, kind: str, times: int) -> None:
         """Let a disk answer with errors, for so many operations."""

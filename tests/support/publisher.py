@@ -24,6 +24,7 @@ class Publisher:
         self._name = name
         self._seq = 0
         self._offset = 0
+        self._ring: list[tuple[int, tuple[object, ...]]] = []  # number and entries of each batch of this producer
         self.published: dict[str, list[dict[str, object]]] = {event_type: [] for event_type in TYPES}
 
     def publish(self, events: dict[str, list[dict[str, object]]]) -> None:
@@ -41,9 +42,32 @@ class Publisher:
 
     def _run(self, *entries: object) -> None:
         self._seq += 1
-        arguments = (self._name, self._seq, "", *entries)
-        reply: Any = self._client.evalsha(self._sha, len(self._keys), *self._keys, *arguments)
-        assert reply == [b"OK"]
+        self._ring.append((self._seq, entries))
+        reply = self._send(self._seq, entries)
+        if reply[0] == b"GAP":
+            self._send_again(int(reply[1]))
+        else:
+            assert reply == [b"OK"]
+
+    def _send(self, number: int, entries: tuple[object, ...]) -> Any:
+        arguments = (self._name, number, "", *entries)
+        return self._client.evalsha(self._sha, len(self._keys), *self._keys, *arguments)
+
+    def catch_up(self) -> None:
+        """Send the last batch again, and what the server says that it has not: the same events, under new ids."""
+        if self._ring:
+            reply = self._send(*self._ring[-1])
+            if reply[0] == b"GAP":
+                self._send_again(int(reply[1]))
+
+    def can_send_again(self, event: dict[str, object]) -> bool:
+        """Tell whether an event is in the ring: one of an earlier process is not."""
+        return str(event["eventId"]).startswith(f"{self._name}:")
+
+    def _send_again(self, after: int) -> None:
+        for number, entries in self._ring:
+            if number > after:
+                assert self._send(number, entries) == [b"OK"]
 
     def use(self, client: Any) -> None:
         """Publish to another server from now on."""
@@ -55,6 +79,7 @@ class Publisher:
         self._name += "+"
         self._offset += self._seq
         self._seq = 0
+        self._ring.clear()
 
     def publish_some(self, batches: int, *, per_batch: int = 1, recipients: int = 1) -> None:
         """Publish batches of the three types in turn."""
