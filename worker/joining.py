@@ -6,6 +6,7 @@ forgot it; hand in which events stand in the files; and only then read on.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -86,9 +87,9 @@ class Joining:
             put_back_forgotten()
             path = self._directory.path
             dead = sorted(set(journal.consumers(path)) - locks.at_work(path))
-            keys = self._written_here() if self._stream.compares else ()
-        arrival = self._stream.arrive(keys, dead)
-        self._tell_twice(arrival.twice)
+            keys = self._written_here() if self._stream.compares else Counter[str]()
+        arrival = self._stream.arrive(list(keys), dead)
+        self._tell_twice([*(key for key, times in keys.items() if times > 1), *arrival.twice])
         began = self._patience.pauses.monotonic()
         if not arrival.is_open:
             event(_log, "gate.closed", logging.WARNING, why="the server may have forgotten: waiting for all workers")
@@ -108,7 +109,7 @@ class Joining:
 
     def _hand_in(self) -> None:
         """Say what was written here, before this process ends: the server may have forgotten it."""
-        self._stream.hand_in(self._directory.id, self._committed.record or Record(), self._written_here())
+        self._stream.hand_in(self._directory.id, self._committed.record or Record(), list(self._written_here()))
 
     def _claim(self) -> Registration:
         """Take the directory for this start: every copy of it is superseded from here on.
@@ -133,22 +134,23 @@ class Joining:
 
     def _try_to_register(self, known: identity.Identity) -> Registration | None:
         """Claim the next token; None where it had been claimed before. Raises DirectoryAtWork, DirectoryRefused."""
-        try:
-            return self._stream.register(self._directory.id, self._shown(known), renew=False)
-        except ClaimedBefore:
-            return None
-        except DirectoryAtWork as error:
-            self._look_at(error)
-            raise
+        while True:
+            try:
+                return self._stream.register(self._directory.id, self._shown(known), renew=False)
+            except ClaimedBefore:
+                return None
+            except DirectoryAtWork as error:
+                if not self._is_over(error):
+                    raise
+                self._gone.add(error.consumer)
 
-    def _look_at(self, alive: DirectoryAtWork) -> None:
-        """Wait for a lease whose holder may be dead; one that is renewed is that of another copy.
+    def _is_over(self, alive: DirectoryAtWork) -> bool:
+        """Tell whether a lease is one of the dead, or this process's; what cannot be told is waited for.
 
-        Raises DirectoryRefused.
+        A lease that is renewed all the while is that of another copy: raises DirectoryRefused.
         """
-        if process_id.is_gone(alive.holder):
-            self._gone.add(alive.consumer)
-            return
+        if alive.holder == process_id.mine() or process_id.is_gone(alive.holder):
+            return True
         now = self._patience.pauses.monotonic()
         if self._alive_since is None:
             self._alive_since = now
@@ -157,6 +159,7 @@ class Joining:
                 f"{self._directory.path}: consumer {alive.consumer} works in the directory {self._directory.id}, and "
                 "not here: this is a copy. Nothing here was touched. To use both: haraka-accounting directory new"
             )
+        return False
 
     def _shown(self, known: identity.Identity) -> Claim:
         held = locks.at_work(self._directory.path)
@@ -197,24 +200,26 @@ class Joining:
 
     # The gate
 
-    def _written_here(self) -> Sequence[str]:
-        """Return types and keys of the entries that were written in this directory lately, by all its consumers."""
+    def _written_here(self) -> Counter[str]:
+        """Return types and keys of the entries that were written in this directory lately, and by how many consumers.
+
+        By more than one where the server gave an entry out again before anybody knew that it had forgotten.
+        """
         path = self._directory.path
         windows = (journal.read(path, consumer, self._directory.id).window for consumer in journal.consumers(path))
-        keys = (
+        return Counter(
             f"{event_type} {key}"
             for written in chain.from_iterable(windows)
             for event_type, text in written.keys.items()
             for key in keys_of(text)
         )
-        return list(dict.fromkeys(keys))
 
     def _tell_twice(self, twice: Sequence[str]) -> None:
-        """Say which entries were written here and, since, elsewhere: their rows stand twice."""
+        """Say which entries were written here, and by another worker too: their rows stand twice."""
         if not twice:
             return
         kept = note(
             self._directory.path, "twice", entries=twice, count=len(twice),
-            why="written here, and again by a worker of another directory before this one could say so",
+            why="written here, and again by another worker before this one could say so",
         )  # fmt: skip
         event(_log, "entries.twice", logging.ERROR, entries=len(twice), such_as=",".join(twice[:_NAMED]), note=kept)

@@ -7,6 +7,7 @@
 -- Returns {'OK', epoch, record or false, id of the history, open (0 or 1), commits are compared with `written` (0 or 1)},
 --         {'REFUSED', directory id of the owner}: renewed by one who has lost the name,
 --         {'ALIVE', consumer, its lease}: a consumer of this directory is at work, and its lock is not held in the caller's,
+--           or it has the caller's name,
 --         {'RETRY'}: the next token has been claimed already, a reply was lost: draw another one,
 --         {'SUPERSEDED', token, ms, host, path}: another copy of the directory was started since.
 --
@@ -53,10 +54,11 @@ for index = 1, #all, 2 do
 end
 local owner = redis.call('HGET', owners, consumer)
 if not renew then
-  if home_of(owner) == directory and not held[consumer] then
-    strangers[#strangers + 1] = consumer
+  local alive = {unpack(strangers)}
+  if home_of(owner) == directory then
+    alive[#alive + 1] = consumer -- the caller has the lock itself: it tells nothing of another copy
   end
-  for _, name in ipairs(strangers) do
+  for _, name in ipairs(alive) do
     local lease = not gone[name] and redis.call('GET', lease_prefix .. name)
     if lease then
       return {'ALIVE', name, lease}
