@@ -121,7 +121,13 @@ def apply(simulation: Simulation, action: Action) -> None:
         "retire": lambda: simulation.retire(who),
         "save": simulation.save,
         **{
-            what: partial(simulation.forget, again=bool(amount % 2), everything=everything, restarts=restarts)
+            what: partial(
+                simulation.forget,
+                again=bool(amount % 2),
+                everything=everything,
+                restarts=restarts,
+                unanswered=restarts and amount % 4 == 1,
+            )
             for what, (everything, restarts) in _FORGETS.items()
         },
         "break": lambda: simulation.break_disk(who, amount),

@@ -28,9 +28,10 @@ from tests.support.workers import PARTITION, changed, settings
 from worker import assembly, loop, process_id
 from worker.assembly import build_worker
 from worker.batch import Renderer
-from worker.errors import DiskTrouble, Locked, NameTaken, StreamUnavailable
+from worker.errors import DirectoryRefused, DiskTrouble, Locked, NameTaken, StreamUnavailable
 from worker.loop import Worker
 from worker.patience import Pauses
+from worker.settings import Settings
 from worker.stream import setup
 from worker.stream.keys import Keys
 from worker.stream.retirement import retire
@@ -67,7 +68,7 @@ class Simulation:
     ) -> None:  # fmt: skip
         self.now = 0.0
         self.running: Process | None = None
-        self.slots = slots
+        self.slots = list(slots)
         self._same_pids = same_pids
         self.tell = trace or (lambda *_: None)
         self.processes: dict[int, Process] = {}  # by number of the slot: the one that lives
@@ -75,17 +76,16 @@ class Simulation:
         self._pids = 1
         self._to_stop = set[int]()
         self.paths = [base / f"d{number}" / "files" for number in range(1 + max(slot.directory for slot in slots))]
-        disks = []
         for path in self.paths:
             (path.parent / "stash").mkdir(parents=True)
             path.mkdir()
-            disks.append(Disk(path, path.parent / "stash"))
-        self.kernel = SimulatedKernel(disks, self)
-        self._settings = []
-        for slot in slots:
-            mine = settings(self.paths[slot.directory], name=slot.name)
-            mine = changed(mine, "rotation", max_size_bytes=max_size_bytes, interval_seconds=20)
-            self._settings.append(changed(mine, "stream", batch_entries=batch_entries))
+        self.kernel = SimulatedKernel([Disk(path, path.parent / "stash") for path in self.paths], self)
+        self._limits = {"rotation": {"max_size_bytes": max_size_bytes, "interval_seconds": 20},
+                        "stream": {"batch_entries": batch_entries}}  # fmt: skip
+        self.settings = [self._settings_of(slot) for slot in slots]
+        self.attic: list[Path] = []  # what directories were before they were restored
+        self.moves = 0
+        self.refused: set[int] = set()  # slots whose last start, or registration, was refused for their directory
         patch.setattr(time, "time", lambda: _START + self.now)
         patch.setattr(loop, "Schedule", Timers)
         patch.setattr(assembly, "Renderer", lambda _: _renderer())  # pure, and long in the making
@@ -108,6 +108,32 @@ class Simulation:
         self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
         listen(patch, self.alarms)
 
+    def _settings_of(self, slot: Slot) -> Settings:
+        mine = settings(self.paths[slot.directory], name=slot.name)
+        for part, limits in self._limits.items():
+            mine = changed(mine, part, **limits)
+        return mine
+
+    def add_slot(self, slot: Slot) -> int:
+        """Have another place where a worker can run; returns its number."""
+        self.slots.append(slot)
+        self.settings.append(self._settings_of(slot))
+        return len(self.slots) - 1
+
+    def add_place(self, path: Path, disk: Disk) -> None:
+        """Have another directory, on a disk of its own."""
+        self.paths.append(path)
+        self.kernel.disks.append(disk)
+        self.troubles.append(Troubles())
+
+    def place_moved(self, place: int, path: Path) -> None:
+        """Take over where a directory stands now, all of it durable; nobody is at work in it."""
+        self.paths[place] = path
+        self.kernel.disks[place] = Disk(path, path.parent / "stash")
+        for number, slot in enumerate(self.slots):
+            if slot.directory == place:
+                self.settings[number] = changed(self.settings[number], "directory", path=path)
+
     def _running_name(self) -> str:
         assert self.running
         return self.running.name
@@ -121,6 +147,7 @@ class Simulation:
         """Start the worker of a slot, unless it lives."""
         if number not in self.processes:
             slot = self.slots[number]
+            self.refused.discard(number)
             self._pids += 1
             pid = 7 if self._same_pids else self._pids
             self.processes[number] = Process(
@@ -137,7 +164,7 @@ class Simulation:
         pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5)
         connect: Any = lambda: self.wire.connect(process)  # noqa: E731
         try:
-            worker = build_worker(self._settings[number], "", connect=connect, pauses=pauses)
+            worker = build_worker(self.settings[number], "", connect=connect, pauses=pauses)
             worker._files._now = lambda: datetime.fromtimestamp(_START + self.now, UTC)
             self.workers[number] = worker
             if number in self._to_stop:
@@ -145,6 +172,9 @@ class Simulation:
             worker.run()
         except (Locked, NameTaken) as error:
             self.tell(process.name, "exits:", error)
+        except DirectoryRefused as error:
+            self.refused.add(number)
+            self.tell(process.name, "is refused:", error)
         except DiskTrouble as error:  # two processes of one number make the directory's id: one has to start again
             self.tell(process.name, "exits:", error)
             if not (self._same_pids or self._is_disk_bad):
@@ -259,8 +289,11 @@ class Simulation:
         """Let the server restart without what it did since it was saved; the plugin may send again what it forgot."""
         self.forget(again=again)
 
-    def forget(self, *, again: bool, everything: bool = False, restarts: bool = True) -> None:
-        """Let the server forget; the plugin sends its ring again, or is another process that has none."""
+    def forget(self, *, again: bool, everything: bool = False, restarts: bool = True, unanswered: bool = False) -> None:
+        """Let the server forget; the plugin sends its ring again, or is another process that has none.
+
+        It hears that batches are gone when it publishes the next one, or sends one again that was `unanswered`.
+        """
         if not self.wire.forget(everything=everything, restarts=restarts):
             return
         self.tell("the server forgets", "everything" if everything else "its tail", "restarts" if restarts else "")
@@ -269,8 +302,10 @@ class Simulation:
         forgotten = [e for name, events in self.publisher.published.items() for e in events[kept.get(name, 0) :]]
         coming = [each for each in forgotten if again and self.publisher.can_send_again(each)]
         self.gone_with_the_server |= set(recipients_of(forgotten)) - set(recipients_of(coming))
-        if again:
+        if again and unanswered:
             self.publisher.catch_up()
+        elif again:
+            self.publish(1)
         elif forgotten:
             self.publisher.restart()
 

@@ -1,8 +1,8 @@
 """What the server of the simulation acknowledged, and who knows of it: what files have to hold in the end.
 
 A row that was acknowledged stands in the files while anybody knows that it was: the server's record, a process that
-lives, or a journal on a disk. One of which nobody knows any more is kept aside in `recovered/`: it was acknowledged, its
-process died before it heard of that, or its machine lost power before the journal was durable, and the server forgot.
+lives, or a journal on a disk. One of which nobody knows any more is kept aside in `recovered/`: its process died before
+it heard of the acknowledgement, or its machine lost power before the journal was durable, and the server forgot.
 """
 
 import json
@@ -110,6 +110,10 @@ class Witness:
     def must_stand(self) -> set[str]:
         """Return the recipients of what was acknowledged and has to be in the files."""
         return self._recipients(commit for commit in self.commits if not commit.is_abandoned)
+
+    def abandoned(self) -> set[str]:
+        """Return the recipients of what nobody knows to be acknowledged."""
+        return self._recipients(commit for commit in self.commits if commit.is_abandoned)
 
     def acknowledged(self) -> set[str]:
         """Return all recipients of what was ever acknowledged."""

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 import stat
 from datetime import UTC, datetime
 from typing import Any
@@ -47,14 +48,16 @@ def rotate_and_die(lab: Lab, monkeypatch: pytest.MonkeyPatch, at: str = "sync_di
 
 @pytest.mark.parametrize("archiving", [True, False])
 @pytest.mark.parametrize("at", ["sync_directory", "protect"])
-@pytest.mark.parametrize("forgotten", ["rows", "record"])
+@pytest.mark.parametrize("forgotten", ["rows", "record", "rows, and so did the disk"])
 @pytest.mark.parametrize("finisher", ["worker-1", "worker-2"])
 def test_a_sealed_file_stays_whole_where_the_server_forgot_its_rows(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, *, finisher: str, forgotten: str, at: str, archiving: bool
 ) -> None:
     before = rotate_and_die(lab, monkeypatch, at)
+    if "disk" in forgotten:
+        shutil.rmtree(lab.path / "journal")
     field = f"worker-1 {known_id(lab.path)}"
-    if forgotten == "rows":
+    if "rows" in forgotten:
         lab.client.hset(lab.keys.records, field, records.encode(before))
     else:
         lab.client.hdel(lab.keys.records, field)
