@@ -130,10 +130,20 @@ def _clear(fence: Fence, event_type: str, path: Path) -> None:
 def _settle(directory: Directory, files: Files, fence: Fence, event_type: str, file: AccountingFile) -> None:
     """Bring one orphan to its end."""
     seized = fence.seize(event_type, file.path.name)
-    if seized is None:
-        _unnamed(directory, files, event_type, file)
-    else:
+    if seized is not None:
         _finish(files, fence, event_type, file, seized)
+    elif not _has_a_worker(directory, file.path.name):
+        _unnamed(directory, files, event_type, file)
+
+
+def _has_a_worker(directory: Directory, name: str) -> bool:
+    """Tell whether a consumer that is at work has a file in its journal.
+
+    The server forgot its record, and it has just been started: it opens the file once it has put its record back.
+    """
+    at_work = locks.at_work(directory.path) - {directory.consumer}
+    records = (journal.last_record(directory.path, consumer) for consumer in at_work)
+    return any(name in record.file_names for record in records if record)
 
 
 def _finish(files: Files, fence: Fence, event_type: str, file: AccountingFile, seized: Seized) -> None:

@@ -29,6 +29,11 @@ BREAKAGES_OF_KNOWLEDGE = (
         f"{_FORGETTING}::test_trap_38_a_scan_cuts_no_row_of_a_dead_worker_that_its_journal_knows",
     ),
     Breakage(
+        "38", "a scan does not ask the journals of those that start",
+        (Edit("worker/scan.py", "    elif not _has_a_worker(directory, file.path.name):\n", "    else:\n"),),
+        f"{_FORGETTING}::test_trap_38_a_scan_leaves_the_file_of_a_worker_that_is_about_to_put_its_record_back",
+    ),
+    Breakage(
         "39", "the journal says that a commit ran before it is sent",
         (
             Edit(

@@ -7,8 +7,6 @@ stalls and loses replies is decided by a history alone, clocks included, so each
 import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +29,7 @@ from worker.batch import Renderer
 from worker.errors import DirectoryRefused, DiskTrouble, Locked, NameTaken, StreamUnavailable
 from worker.loop import Worker
 from worker.patience import Pauses
-from worker.settings import Settings
+from worker.settings import RowSettings, Settings
 from worker.stream import setup
 from worker.stream.keys import Keys
 from worker.stream.retirement import retire
@@ -85,10 +83,13 @@ class Simulation:
         self.settings = [self._settings_of(slot) for slot in slots]
         self.attic: list[Path] = []  # what directories were before they were restored
         self.moves = 0
+        self.touched: list[Any] = []  # files that somebody changed from outside
+        self.is_operated = False  # somebody copies, moves, restores directories, or changes files in them
+        self.server_is_ahead = self.workers_are_ahead = 0.0  # their clocks, in seconds
         self.refused: set[int] = set()  # slots whose last start, or registration, was refused for their directory
-        patch.setattr(time, "time", lambda: _START + self.now)
+        patch.setattr(time, "time", lambda: _START + self.now + self.server_is_ahead)
         patch.setattr(loop, "Schedule", Timers)
-        patch.setattr(assembly, "Renderer", lambda _: _renderer())  # pure, and long in the making
+        patch.setattr(assembly, "Renderer", _renderer)  # pure, and long in the making
         self.wire = Wire(self.tell)
         patch.setattr(setup, "run_id", lambda _: str(self.wire.generation))
         patch.setattr(process_id, "mine", self._running_name)
@@ -161,11 +162,13 @@ class Simulation:
             slept[0] += seconds
             process.wait("sleep")
 
-        pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5)
+        def wall() -> float:
+            return _START + self.now + self.workers_are_ahead
+
+        pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5, wall=wall)
         connect: Any = lambda: self.wire.connect(process)  # noqa: E731
         try:
             worker = build_worker(self.settings[number], "", connect=connect, pauses=pauses)
-            worker._files._now = lambda: datetime.fromtimestamp(_START + self.now, UTC)
             self.workers[number] = worker
             if number in self._to_stop:
                 worker.stop()
@@ -339,7 +342,13 @@ class Simulation:
         self.running = None
 
 
-@cache
-def _renderer() -> Renderer:
-    """Return the one that all workers share."""
-    return Renderer(settings(Path("/")).rows)
+_renderers: list[tuple[RowSettings, Renderer]] = []
+
+
+def _renderer(rows: RowSettings) -> Renderer:
+    """Return the one that all workers with such rows share."""
+    for known, made in _renderers:
+        if known == rows:
+            return made
+    _renderers.append((rows, Renderer(rows)))
+    return _renderers[-1][1]

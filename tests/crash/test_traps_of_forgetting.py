@@ -96,6 +96,24 @@ def test_trap_38_a_scan_cuts_no_row_of_a_dead_worker_that_its_journal_knows(simu
     end(two)
 
 
+def test_trap_38_a_scan_leaves_the_file_of_a_worker_that_is_about_to_put_its_record_back(simulate: Simulate) -> None:
+    two = simulate("two", forgetful=True)
+    two.publish(3)
+    two.step_to(0, "commit")  # rows appended
+    two.kill(0)
+    two.forget(everything=True, restarts=False, again=True)
+    two.start(0)
+    two.step_to(0, "register")
+    two.lapse(1)
+    work(two, 1)  # registers again
+    two.lapse(1)
+    work(two, 1)  # looks around
+    work(two, 0, 1)
+    assert rows(two) == 4
+    assert not list(two.paths[0].glob("lost/*"))
+    end(two)
+
+
 def test_trap_39_a_journal_says_that_a_commit_ran_only_once_the_server_has_said_so(simulate: Simulate) -> None:
     two = simulate("two")
     two.publish(1)
