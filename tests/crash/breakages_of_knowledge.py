@@ -30,8 +30,13 @@ BREAKAGES_OF_KNOWLEDGE = (
     ),
     Breakage(
         "38", "a scan does not ask the journals of those that start",
-        (Edit("worker/scan.py", "    elif not _has_a_worker(directory, file.path.name):\n", "    else:\n"),),
+        (Edit("worker/scan.py", "        if locks.is_at_work(directory.path, owner):\n", "        if False:\n"),),
         f"{_FORGETTING}::test_trap_38_a_scan_leaves_the_file_of_a_worker_that_is_about_to_put_its_record_back",
+    ),
+    Breakage(
+        "38", "a scan does not ask the journals of those that died since",
+        (Edit("worker/scan.py", "        put_back_forgotten(directory, fence)\n        seized =", "        seized ="),),
+        f"{_FORGETTING}::test_trap_38_a_scan_puts_back_the_record_of_a_worker_that_died_since_the_server_forgot",
     ),
     Breakage(
         "39", "the journal says that a commit ran before it is sent",

@@ -114,6 +114,20 @@ def test_trap_38_a_scan_leaves_the_file_of_a_worker_that_is_about_to_put_its_rec
     end(two)
 
 
+def test_trap_38_a_scan_puts_back_the_record_of_a_worker_that_died_since_the_server_forgot(simulate: Simulate) -> None:
+    two = forgetful(simulate, "two")
+    two.publish(3)
+    work(two, 0)
+    two.forget(everything=True, again=True)
+    work(two, 1)  # registers again while the other one lives, and has heard of nothing
+    two.kill(0)
+    two.lapse(0)
+    work(two, 1)  # looks around
+    assert rows(two) == 4
+    assert not list(two.paths[0].glob("lost/*"))
+    end(two)
+
+
 def test_trap_39_a_journal_says_that_a_commit_ran_only_once_the_server_has_said_so(simulate: Simulate) -> None:
     two = simulate("two")
     two.publish(1)
