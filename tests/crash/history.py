@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.crash import inis, operator, outsider
 from tests.crash.ending import check, check_gone, finish
 from tests.crash.simulation import Simulation, Slot
 from tests.crash.trouble import KINDS
@@ -39,10 +40,19 @@ WORLDS: dict[str, dict[str, int]] = {
     # servers that lose the tail of their commands, or all they had, with a restart or without
     "forgetful": {"save": 8, "tail": 5, "rollback": 2, "empty": 1, "flush": 1},
     # disks that answer with errors: once, or several times, or until there is room
+    # directories that are copied (at rest, or torn), moved, restored, that lose dot files or their identity
+    "carried": {"copy": 2, "torn copy": 1, "other copy": 1, "move": 3, "back up": 4, "restore": 3, "dots": 2, "id": 1},
+    "configured": {"ini": 8, "start": 12, "kill": 8, "stop": 4},  # settings that change between two starts
+    "touched": {"touch": 5},  # files that somebody changes from outside
+    # entries that an operator claims for another consumer, one that lives or one that there is not; clocks that jump
+    "claimed": {"claim": 6, "claim away": 2, "clock": 3, "server clock": 3},
     "troubled": {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8},
 }
 
 
+_OPERATED = {"copy", "torn copy", "other copy", "move", "back up", "restore", "dots", "id", "touch"}
+_MOST_SLOTS = 5
+_JUMPS_SECONDS = (-864_000, -3600, -7, 7, 3600, 864_000)
 _FORGETS = {"tail": (False, True), "rollback": (False, False), "empty": (True, True), "flush": (True, False)}
 
 
@@ -69,6 +79,11 @@ class History(NamedTuple):
         """Tell whether the server may lose the tail of its commands."""
         return any(action.what in _FORGETS for action in self.actions)
 
+    @property
+    def is_operated(self) -> bool:
+        """Tell whether somebody carries directories, or changes files in them."""
+        return any(action.what in _OPERATED for action in self.actions)
+
     def __str__(self) -> str:
         lines = [f"  {each.what} {each.who} {each.amount}" for each in self.actions]
         facts = f"batch_entries={self.batch_entries} max_size={self.max_size_bytes} same_pids={self.same_pids}"
@@ -84,6 +99,7 @@ def run(history: History, trace: Callable[..., None] | None = None) -> None:
             max_size_bytes=history.max_size_bytes, same_pids=history.same_pids,
             forgetful=history.is_forgetful, trace=trace,
         )  # fmt: skip
+        simulation.is_operated = history.is_operated
         try:
             for number in range(len(simulation.slots)):
                 simulation.start(number)
@@ -130,11 +146,39 @@ def apply(simulation: Simulation, action: Action) -> None:
             )
             for what, (everything, restarts) in _FORGETS.items()
         },
+        **_deeds_of_an_operator(simulation, who, amount),
         "break": lambda: simulation.break_disk(who, amount),
         "room": simulation.troubles[directory].make_room,
         **{kind: partial(simulation.trouble_disk, directory, kind, max(1, amount // 2)) for kind in KINDS},
     }
     deeds[action.what]()
+
+
+def _deeds_of_an_operator(simulation: Simulation, who: int, amount: int) -> dict[str, Callable[[], object]]:
+    """Return what somebody does who has the directories, the settings and the clocks in hand."""
+    other = simulation.slots[amount % len(simulation.slots)].name
+    return {
+        "copy": lambda: _copy(simulation, who),
+        "torn copy": lambda: _copy(simulation, who, torn=True),
+        "other copy": lambda: _copy(simulation, who, name="z"),
+        "move": lambda: operator.move(simulation, who, by_copying=bool(amount % 2)),
+        "back up": lambda: operator.keep(simulation, who),
+        "restore": lambda: operator.restore(simulation, who),
+        "dots": lambda: operator.lose_dot_files(simulation, who, identity_too=False),
+        "id": lambda: operator.lose_dot_files(simulation, who, identity_too=True),
+        "touch": lambda: outsider.change(simulation, who, amount),
+        "claim": lambda: operator.claim(simulation, who, other),
+        "claim away": lambda: operator.claim(simulation, who, "nobody"),
+        "ini": lambda: simulation.configure(who, inis.configured(simulation.settings_at_first(who), amount)),
+        "clock": lambda: simulation.set_clocks(workers=_JUMPS_SECONDS[amount % len(_JUMPS_SECONDS)]),
+        "server clock": lambda: simulation.set_clocks(server=abs(_JUMPS_SECONDS[amount % len(_JUMPS_SECONDS)])),
+    }
+
+
+def _copy(simulation: Simulation, who: int, *, torn: bool = False, name: str | None = None) -> None:
+    """Copy a directory, unless there are many copies."""
+    if len(simulation.slots) < _MOST_SLOTS:
+        operator.copy(simulation, who, torn=torn, name=name)
 
 
 def draw(chance: random.Random, world: str = "sound") -> History:
@@ -146,7 +190,8 @@ def draw(chance: random.Random, world: str = "sound") -> History:
     if chance.random() < 0.8:
         start += [Action("step", who, 200) for who in range(len(LAYOUTS[layout]))]
         start.append(Action("publish", 0, chance.randint(1, 6)))
-    actions = [Action(kind, chance.randrange(len(LAYOUTS[layout])), _amount(kind, chance)) for kind in kinds]
+    most = len(LAYOUTS[layout]) + 2 * (world == "carried")  # copies have workers, too
+    actions = [Action(kind, chance.randrange(most), _amount(kind, chance)) for kind in kinds]
     return History(
         layout, (*start, *actions), batch_entries=chance.choice((1, 1, 3)),
         max_size_bytes=chance.choice((300, 900)), same_pids=chance.random() < 0.3, gone=chance.random() < 0.3,

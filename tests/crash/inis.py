@@ -16,6 +16,7 @@ class Change(NamedTuple):
     values: dict[str, object]
 
 
+_EAST = timezone(timedelta(hours=2))
 _FEWER = {name: tuple(reversed(columns)) for name, columns in DEFAULT_COLUMNS.items()}
 
 #: Each takes the place of the one before.
@@ -28,7 +29,10 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
     (Change("rows", {"format": Format.JSONL}), Change("names", {"extension": "jsonl"})),
     (Change("rows", {"format": Format.ORIGINAL, "separator": "\t"}),),
     (Change("rows", {"columns": _FEWER}),),
-    (Change("rows", {"timezone": timezone(timedelta(hours=2))}), Change("names", {"timezone": timezone(timedelta(hours=2))})),
+    (
+        Change("rows", {"timezone": timezone(timedelta(hours=2))}),
+        Change("names", {"timezone": timezone(timedelta(hours=2))}),
+    ),
     (Change("rows", {"separator": ";"}),),
     (Change("rotation", {"archiving": False}),),
 )

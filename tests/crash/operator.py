@@ -3,9 +3,13 @@
 import shutil
 from pathlib import Path
 
+import redis
+
 from tests.crash.disk import Disk
 from tests.crash.simulation import Simulation, Slot
+from tests.support.workers import PARTITION
 from worker import identity, ownership
+from worker.errors import DirectoryRefused
 from worker.stream.directories import claimed
 
 _TORN_BYTES = 7  # cut off the end of a journal that was copied while it was written
@@ -25,6 +29,8 @@ def copy(simulation: Simulation, number: int, *, torn: bool = False, name: str |
     if torn:
         for journal in (path / "journal").glob("*"):
             journal.write_bytes(journal.read_bytes()[:-_TORN_BYTES])
+    if source in simulation.without_books:
+        simulation.without_books.add(path)
     simulation.add_place(path, Disk(path, path.parent / "stash"))
     simulation.tell(f"copy of d{simulation.slots[number].directory}: d{place}")
     return simulation.add_slot(Slot(name or simulation.slots[number].name, place))
@@ -35,7 +41,6 @@ def move(simulation: Simulation, number: int, *, by_copying: bool) -> None:
     place = simulation.slots[number].directory
     _kill_all(simulation, place)
     source = simulation.paths[place]
-    simulation.moves += 1
     target = source.parent / f"moved{simulation.moves}"
     if by_copying:
         shutil.copytree(source, target, symlinks=True)
@@ -43,6 +48,8 @@ def move(simulation: Simulation, number: int, *, by_copying: bool) -> None:
     else:
         source.rename(target)
     simulation.tell(f"d{place} moves to {target.name}")
+    if source in simulation.without_books:
+        simulation.without_books.add(target)
     simulation.place_moved(place, target)
 
 
@@ -79,16 +86,28 @@ def lose_dot_files(simulation: Simulation, number: int, *, identity_too: bool) -
         file.unlink()
     if identity_too:
         (path / identity.NAME).unlink(missing_ok=True)
+    simulation.without_books.add(path)
     simulation.tell(f"d{place} loses its dot files", "and its identity" if identity_too else "")
     simulation.place_moved(place, path)
 
 
-def adopt(simulation: Simulation, number: int) -> None:
-    """Say that the directory of a slot is the one that goes on; nobody may be at work in it."""
+def decide(simulation: Simulation, number: int) -> bool:
+    """Say what goes on where the directory of a slot is refused; False for the copy of one that does.
+
+    What was restored or has lost its identity is the one. A place where nothing tells what it was is begun anew.
+    """
     settings = simulation.settings[number]
-    directory = ownership.id_here(settings.directory)
-    known = claimed(simulation.wire.plain, settings.stream.partition).get(directory)
-    ownership.adopt(settings.directory, settings.stream.partition, directory, known)
+    known = claimed(simulation.wire.plain, PARTITION)
+    try:
+        directory = ownership.id_here(settings.directory)
+    except DirectoryRefused:
+        ownership.begin_anew(settings.directory, settings.names, PARTITION)
+        return True
+    last = known.get(directory)
+    if last and last.path != str(settings.directory.path) and Path(last.path) in simulation.paths:
+        return False
+    ownership.adopt(settings.directory, PARTITION, directory, last)
+    return True
 
 
 def claim(simulation: Simulation, number: int, to: str) -> None:
@@ -102,9 +121,10 @@ def claim(simulation: Simulation, number: int, to: str) -> None:
 
 
 def _pending(simulation: Simulation, key: str, name: str) -> list[dict[str, object]]:
-    if not simulation.wire.client.exists(key):
+    try:
+        return list(simulation.wire.client.xpending_range(key, "accounting", "-", "+", 1000, name))
+    except redis.ResponseError:  # nobody has set the stream up
         return []
-    return list(simulation.wire.client.xpending_range(key, "accounting", "-", "+", 1000, name))
 
 
 def _kill_all(simulation: Simulation, place: int) -> None:

@@ -84,6 +84,7 @@ class Simulation:
         self.attic: list[Path] = []  # what directories were before they were restored
         self.moves = 0
         self.touched: list[Any] = []  # files that somebody changed from outside
+        self.without_books: set[Path] = set()  # directories whose dot files were lost
         self.is_operated = False  # somebody copies, moves, restores directories, or changes files in them
         self.server_is_ahead = self.workers_are_ahead = 0.0  # their clocks, in seconds
         self.refused: set[int] = set()  # slots whose last start, or registration, was refused for their directory
@@ -130,10 +131,30 @@ class Simulation:
     def place_moved(self, place: int, path: Path) -> None:
         """Take over where a directory stands now, all of it durable; nobody is at work in it."""
         self.paths[place] = path
-        self.kernel.disks[place] = Disk(path, path.parent / "stash")
+        self.moves += 1
+        stash = path.parent / f"stash{self.moves}"
+        stash.mkdir()
+        self.kernel.disks[place] = Disk(path, stash)
         for number, slot in enumerate(self.slots):
             if slot.directory == place:
                 self.settings[number] = changed(self.settings[number], "directory", path=path)
+
+    def settings_at_first(self, number: int) -> Settings:
+        """Return the settings of a slot as they were before anybody changed them."""
+        return self._settings_of(self.slots[number])
+
+    def configure(self, number: int, settings: Settings) -> None:
+        """Change the settings of a slot; its next start goes by them."""
+        self.settings[number] = settings
+        self.tell(f"{self.slots[number]} is configured anew")
+
+    def set_clocks(self, *, workers: float = 0, server: float = 0) -> None:
+        """Set the wall clocks of all workers, or the server's, ahead or back.
+
+        The server's not back: fakeredis claims no entry that was delivered in its future, which servers do.
+        """
+        self.workers_are_ahead += workers
+        self.server_is_ahead += server
 
     def _running_name(self) -> str:
         assert self.running
