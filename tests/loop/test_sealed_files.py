@@ -83,6 +83,24 @@ def test_a_move_to_the_archive_that_was_interrupted_is_finished_by_another_worke
     assert b".tsv" not in lab.client.hget(lab.keys.records, f"worker-1 {other._directory.id}")
 
 
+@pytest.mark.parametrize("finisher", ["worker-1", "worker-2"])
+def test_a_move_that_was_interrupted_before_the_directory_was_copied_is_finished(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, finisher: str
+) -> None:
+    rotate_and_die(lab, monkeypatch)
+    shutil.copytree(lab.path, lab.path.with_name("copy"))  # two names become two files
+    shutil.rmtree(lab.path)
+    lab.path.with_name("copy").rename(lab.path)
+    assert len(sealed_files(lab.path, "delivered")) == 2
+    lab.client.delete(lab.keys.lease("worker-1"))  # it runs out
+    worker = lab.worker(settings(lab.path, name=finisher))
+    lab.clock.now += 60
+    worker.step()
+    [file] = sealed_files(lab.path, "delivered")
+    assert file.parent.name == "archive"
+    assert check_manifest(file).rows == 1
+
+
 @pytest.mark.parametrize("fault", ["server", "disk"])
 def test_an_orphan_that_could_not_be_sealed_at_first_is_sealed_with_the_next_look(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, fault: str
