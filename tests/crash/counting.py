@@ -16,7 +16,7 @@ class Counted(NamedTuple):
     """What the sealed files of a directory hold."""
 
     rows: Counter[str]  # by recipient
-    in_doubt: set[str]  # recipients in files of which a note says that nobody knows what of them counts
+    in_doubt: set[str]  # recipients in files of which a note says that they are altered, or in doubt
     altered: set[str]  # names of files that are not what their manifests say: `verify` and the audit tell
 
 
@@ -29,7 +29,7 @@ def counted(path: Path) -> Counted:
         if hashlib.sha256(content).hexdigest() != manifest["sha256"] or len(names) != manifest["rows"]:
             found.altered.add(file.name)
         found.rows.update(names)
-        if manifest["reason"] == "doubt":
+        if manifest["reason"] == "doubt" or any((path / "lost").glob(f"{file.name}.altered*.json")):
             found.in_doubt.update(names)
     return found
 

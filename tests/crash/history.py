@@ -34,21 +34,28 @@ ACTIONS = {
     "stop": 1, "wait": 3, "retire": 1,
 }  # fmt: skip
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # files go faster there
+_FORGETFUL = {"save": 8, "tail": 5, "rollback": 2, "empty": 1, "flush": 1}
+_CARRIED = {"copy": 2, "torn copy": 1, "other copy": 1, "move": 3, "back up": 4, "restore": 3, "dots": 2, "id": 1}
+_CONFIGURED = {"ini": 8, "start": 12, "kill": 8, "stop": 4}
+_CLAIMED = {"claim": 6, "claim away": 2}
+_CLOCKS = {"clock": 3, "server clock": 3}
+_TOUCHED = {"touch": 5}
+_TROUBLED = {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8}
+
 #: What else can happen in the worlds where not all is well.
 WORLDS: dict[str, dict[str, int]] = {
     "sound": {},
-    # servers that lose the tail of their commands, or all they had, with a restart or without
-    "forgetful": {"save": 8, "tail": 5, "rollback": 2, "empty": 1, "flush": 1},
-    # disks that answer with errors: once, or several times, or until there is room
-    # directories that are copied (at rest, or torn), moved, restored, that lose dot files or their identity
-    "carried": {"copy": 2, "torn copy": 1, "other copy": 1, "move": 3, "back up": 4, "restore": 3, "dots": 2, "id": 1},
-    "configured": {"ini": 8, "start": 12, "kill": 8, "stop": 4},  # settings that change between two starts
-    "touched": {"touch": 5},  # files that somebody changes from outside
-    # entries that an operator claims for another consumer, one that lives or one that there is not; clocks that jump
-    "claimed": {"claim": 6, "claim away": 2, "clock": 3, "server clock": 3},
-    "troubled": {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8},
+    "forgetful": _FORGETFUL,  # servers that lose the tail of their commands, or all they had, restarted or not
+    "troubled": _TROUBLED,  # disks that answer with errors: once, or several times, or until there is room
+    "carried": _CARRIED,  # directories copied (at rest or torn), moved, restored, without dot files or their id
+    "configured": _CONFIGURED,  # settings that change between two starts
+    "touched": _TOUCHED,  # files that somebody changes from outside
+    "claimed": _CLAIMED | _CLOCKS,  # entries that an operator claims for another consumer; clocks that jump
+    # And together. A clock that jumps ends the time in which a server that forgot compares, and a copy that is started
+    # on one that forgot is not told from the original: those are apart.
+    "wild": _FORGETFUL | _CLAIMED | _CONFIGURED | _TROUBLED,
+    "handled": _CARRIED | _CLAIMED | _CLOCKS | _CONFIGURED | _TOUCHED,
 }
-
 
 _OPERATED = {"copy", "torn copy", "other copy", "move", "back up", "restore", "dots", "id", "touch"}
 _MOST_SLOTS = 5
@@ -183,14 +190,14 @@ def _copy(simulation: Simulation, who: int, *, torn: bool = False, name: str | N
 
 def draw(chance: random.Random, world: str = "sound") -> History:
     """Draw a history."""
-    layout = "one" if world == "forgetful" and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
+    layout = "one" if world in {"forgetful", "wild"} and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
     weights = ACTIONS | WORLDS[world]
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(5, 60))
     start = [Action("publish", 0, chance.randint(1, 6))]
     if chance.random() < 0.8:
         start += [Action("step", who, 200) for who in range(len(LAYOUTS[layout]))]
         start.append(Action("publish", 0, chance.randint(1, 6)))
-    most = len(LAYOUTS[layout]) + 2 * (world == "carried")  # copies have workers, too
+    most = len(LAYOUTS[layout]) + 2 * ("copy" in weights)  # copies have workers, too
     actions = [Action(kind, chance.randrange(most), _amount(kind, chance)) for kind in kinds]
     return History(
         layout, (*start, *actions), batch_entries=chance.choice((1, 1, 3)),

@@ -261,7 +261,7 @@ class Simulation:
         self.tell(f"power loss of d{directory}")
         self.kernel.disks[directory].power_loss(chance)
         if self.wire.witness:
-            self.wire.witness.looks()
+            self.wire.witness.power_was_cut(self.paths[directory])
 
     def stop(self, number: int) -> None:
         """Ask the worker of a slot to stop, as SIGTERM does; one that is being put together, as soon as it is."""

@@ -37,6 +37,7 @@ class Commit:
     known_by: set[Process] = field(default_factory=set)
     is_forgotten: bool = False
     is_abandoned: bool = False  # neither the server nor a living process nor a journal knows of it
+    are_keys_lost: bool = False  # a power cut took what the journal said of its events
 
 
 class Witness:
@@ -103,6 +104,14 @@ class Witness:
                 continue
             commit.is_abandoned = all(known[:2] != owner or known[2] < commit.batch for known in journals)
 
+    def power_was_cut(self, path: Path) -> None:
+        """See of which commits a journal does not know the events any more; their records may be on the server."""
+        for known in _journals(path):
+            for commit in self.commits:
+                is_later = known[:2] == (commit.consumer, commit.directory) and commit.batch > known[2]
+                commit.are_keys_lost |= is_later and commit.batch not in known[3]
+        self.looks()
+
     def _recorded(self, consumer: str, directory: str) -> int:
         stored = self._client.hget(self._keys.records, f"{consumer} {directory}")
         return int(json.loads(stored)["batch"]) if stored else 0
@@ -110,6 +119,10 @@ class Witness:
     def must_stand(self) -> set[str]:
         """Return the recipients of what was acknowledged and has to be in the files."""
         return self._recipients(commit for commit in self.commits if not commit.is_abandoned)
+
+    def without_keys(self) -> set[str]:
+        """Return the recipients of what stands in files and cannot be recognised when it comes again."""
+        return self._recipients(commit for commit in self.commits if commit.are_keys_lost)
 
     def abandoned(self) -> set[str]:
         """Return the recipients of what nobody knows to be acknowledged."""
@@ -123,14 +136,16 @@ class Witness:
         return {name for commit in commits for names in commit.entries.values() for name in names}
 
 
-def _journals(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Yield consumer, directory id and the last record's number of each journal, read as any program could."""
+def _journals(path: Path) -> Iterator[tuple[str, str, int, set[int]]]:
+    """Yield of each journal, read as any program could, consumer, directory id, its last record's number, intents."""
     folder = path / "journal"
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         head, *lines = [_line(line) for line in file.read_bytes().split(b"\n")]
         records = [line["record"] for line in lines if line.get("type") in {"acknowledged", "adopted"}]
         if head.get("type") == "head" and records:
-            yield head["consumer"], head["directory"], max(record.get("batch", 0) for record in records)
+            last = max(record.get("batch", 0) for record in records)
+            intents = {line["commit"] for line in lines if line.get("type") == "intent"}
+            yield head["consumer"], head["directory"], last, intents
 
 
 def _line(line: bytes) -> dict[str, Any]:
