@@ -75,7 +75,7 @@ lock: $(VENV) ## Lock the requirements anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --group dev -o requirements/dev.txt
 
-crash: $(VENV) ## Simulate tens of thousands of histories of several workers, servers that forget, disks in trouble
+crash: $(VENV) ## Simulate tens of thousands of histories: workers that die, servers that forget, bad disks, operators
 	$(BIN)/python -m tests.crash --histories 20000 --seed 1 $(CRASH_FLAGS)
 
 breakages: $(VENV) $(PLUGIN) ## Break the protocol on purpose, rule by rule: some test or the simulation has to notice

@@ -8,6 +8,7 @@ itself, by a link, has it already.
 """
 
 import errno
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def seal(  # noqa: PLR0913
         place = _move(file, location) if archiving else file.path
     except OSError as error:
         raise DiskTrouble(f"{file.path}: not sealed: {error.strerror}") from error
-    if not file.stands_at(place):
+    if not file.stands_at(place) and not _is_copied(file, place):
         raise DiskTrouble(f"{file.path}: removed, renamed or replaced while it was sealed")
     return place
 
@@ -116,7 +117,7 @@ def _move(file: AccountingFile, location: Location) -> Path:
     make_directory(location.archive)
     if location.archive.samefile(path.parent):  # a link back, or a bind mount: it stands there already
         return path
-    if not has(file, location) and not _link_both(file, target):
+    if not has(file, location) and not _is_copied(file, target) and not _link_both(file, target):
         return path
     sync_directory(location.archive)
     if file.is_still_there():
@@ -124,6 +125,18 @@ def _move(file: AccountingFile, location: Location) -> Path:
     manifest_path(path).unlink(missing_ok=True)  # the janitor may have finished this move already
     sync_directory(path.parent)
     return target
+
+
+def _is_copied(file: AccountingFile, target: Path) -> bool:
+    """Tell whether the same stands in the archive as another file: the directory was copied in the middle of a move.
+
+    Two names of one file become two files then, as `rsync` without `-H` makes them.
+    """
+    beside = manifest_path(target)
+    if target == file.path or not (beside.exists() and target.is_file() and not target.is_symlink()):
+        return False
+    with target.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest() == file.read_sha256()
 
 
 def _link_both(file: AccountingFile, target: Path) -> bool:

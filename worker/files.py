@@ -8,6 +8,7 @@ this process dies.
 import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
@@ -119,6 +120,10 @@ class Files:
             self._end(_as_short(closing) if mended is Mended.SHORT else closing, file, writer)
             if file.state.rows:
                 file.close()
+
+    def tell_gone(self, event_type: str, state: FileState, path: Path) -> None:
+        """Say that the file of a dead worker's record is not there, or is another one."""
+        mending.tell_gone(self._directory, event_type, state, path)
 
     def seal_in_doubt(self, event_type: str, file: AccountingFile) -> None:
         """Seal a file as it stands: nobody knows how much of it is committed. A torn last line is kept aside."""

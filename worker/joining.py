@@ -6,9 +6,9 @@ forgot it; hand in which events stand in the files; and only then read on.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 
 import msgspec
 
@@ -87,9 +87,9 @@ class Joining:
             put_back_forgotten()
             path = self._directory.path
             dead = sorted(set(journal.consumers(path)) - locks.at_work(path))
-            keys = self._written_here() if self._stream.compares else ()
-        arrival = self._stream.arrive(keys, dead)
-        self._tell_twice(arrival.twice)
+            keys = self._written_here() if self._stream.compares else Counter[str]()
+        arrival = self._stream.arrive(list(keys), dead)
+        self._tell_twice([*(key for key, times in keys.items() if times > 1), *arrival.twice])
         began = self._patience.pauses.monotonic()
         if not arrival.is_open:
             event(_log, "gate.closed", logging.WARNING, why="the server may have forgotten: waiting for all workers")
@@ -109,7 +109,7 @@ class Joining:
 
     def _hand_in(self) -> None:
         """Say what was written here, before this process ends: the server may have forgotten it."""
-        self._stream.hand_in(self._directory.id, self._committed.record or Record(), self._written_here())
+        self._stream.hand_in(self._directory.id, self._committed.record or Record(), list(self._written_here()))
 
     def _claim(self) -> Registration:
         """Take the directory for this start: every copy of it is superseded from here on.
@@ -203,24 +203,24 @@ class Joining:
 
     # The gate
 
-    def _written_here(self) -> Sequence[str]:
-        """Return types and keys of the entries that were written in this directory lately, by all its consumers."""
-        path = self._directory.path
-        windows = (journal.read(path, consumer, self._directory.id).window for consumer in journal.consumers(path))
-        keys = (
-            f"{event_type} {key}"
-            for written in chain.from_iterable(windows)
-            for event_type, text in written.keys.items()
-            for key in keys_of(text)
-        )
-        return list(dict.fromkeys(keys))
+    def _written_here(self) -> Counter[str]:
+        """Return types and keys of the entries that were written in this directory lately, and by how many consumers.
+
+        By more than one where the server gave an entry out again before anybody knew that it had forgotten.
+        """
+        path, found = self._directory.path, Counter[str]()
+        for consumer in journal.consumers(path):
+            window = journal.read(path, consumer, self._directory.id).window
+            texts = (pair for written in window for pair in written.keys.items())
+            found.update({f"{event_type} {key}" for event_type, text in texts for key in keys_of(text)})
+        return found
 
     def _tell_twice(self, twice: Sequence[str]) -> None:
-        """Say which entries were written here and, since, elsewhere: their rows stand twice."""
+        """Say which entries were written here, and by another worker too: their rows stand twice."""
         if not twice:
             return
         kept = note(
             self._directory.path, "twice", entries=twice, count=len(twice),
-            why="written here, and again by a worker of another directory before this one could say so",
+            why="written here, and again by another worker before this one could say so",
         )  # fmt: skip
         event(_log, "entries.twice", logging.ERROR, entries=len(twice), such_as=",".join(twice[:_NAMED]), note=kept)

@@ -102,7 +102,8 @@ def _identity(path: Path) -> Identity | None:
 
 def _in_hand(settings: DirectorySettings, names: NameSettings) -> Iterator[Path]:
     """Yield what only the directory's own workers can tell the state of."""
-    recorded = {name for consumer in journal.consumers(settings.path) for name in _recorded(settings.path, consumer)}
+    records = (journal.last_record(settings.path, consumer) for consumer in journal.consumers(settings.path))
+    recorded = {name for record in records if record for name in record.file_names}
     for place in places(settings):
         location = Location(place, Names(names, place.event_type, "-"), names.timezone, archiving=False)
         given_out = location.given_out() if place.open.is_dir() else ()
@@ -110,14 +111,6 @@ def _in_hand(settings: DirectorySettings, names: NameSettings) -> Iterator[Path]
     for folder in (journal.FOLDER, RECOVERED, LOST):
         if (settings.path / folder).is_dir():
             yield settings.path / folder
-
-
-def _recorded(path: Path, consumer: str) -> Iterator[str]:
-    """Yield the names of files that the last record of a journal names, whosever it is."""
-    record = journal.last_record(path, consumer)
-    if record:
-        yield from (state.name for state in record.files.values())
-        yield from (closing.file.name for closing in record.closing)
 
 
 def _unsealed(place: Place, names: set[str]) -> Iterator[Path]:

@@ -47,6 +47,11 @@ class Record(Struct, frozen=True, kw_only=True):
         """Tell whether this is what is left of the record of a consumer that was retired."""
         return self.committed_ms is None and not self.through
 
+    @property
+    def file_names(self) -> set[str]:
+        """Return the names of all files that it names, whatever their types."""
+        return {state.name for state in (*self.files.values(), *(each.file for each in self.closing))}
+
     def next(self, **changes: object) -> "Record":
         """Return the record of the next commit."""
         return msgspec.structs.replace(self, batch=self.batch + 1, **changes)

@@ -129,11 +129,26 @@ def _clear(fence: Fence, event_type: str, path: Path) -> None:
 
 def _settle(directory: Directory, files: Files, fence: Fence, event_type: str, file: AccountingFile) -> None:
     """Bring one orphan to its end."""
-    seized = fence.seize(event_type, file.path.name)
+    name = file.path.name
+    seized = fence.seize(event_type, name)
+    if seized is None and (owner := _owner(directory, name)):
+        if locks.is_at_work(directory.path, owner):
+            return  # it has just been started, and opens the file once it has put its record back
+        put_back_forgotten(directory, fence)
+        seized = fence.seize(event_type, name)
     if seized is None:
         _unnamed(directory, files, event_type, file)
     else:
         _finish(files, fence, event_type, file, seized)
+
+
+def _owner(directory: Directory, name: str) -> str | None:
+    """Return the other consumer whose journal names a file that no record names: the server forgot it."""
+    for consumer in journal.consumers(directory.path):
+        record = journal.last_record(directory.path, consumer)
+        if record and name in record.file_names and consumer != directory.consumer:
+            return consumer
+    return None
 
 
 def _finish(files: Files, fence: Fence, event_type: str, file: AccountingFile, seized: Seized) -> None:
@@ -145,6 +160,7 @@ def _finish(files: Files, fence: Fence, event_type: str, file: AccountingFile, s
         files.finish_orphan(closing, file, seized.consumer, in_doubt=fence.compares)
     else:
         event(_log, "file.swapped", logging.ERROR, file=file.path, why="not the file of the record: left as it is")
+        files.tell_gone(event_type, closing.file, file.path)
         file.close()
     fence.forget(seized, _without(seized.record, event_type, file.path.name))
 

@@ -16,6 +16,18 @@ from tests.crash.breaking import try_all
 from tests.crash.history import WORLDS, History, draw, run, shrink
 
 _ALIKE = 25  # characters of an error that tell one kind from another
+TURNS = (
+    "sound",
+    "forgetful",
+    "carried",
+    "troubled",
+    "wild",
+    "touched",
+    "forgetful",
+    "handled",
+    "claimed",
+    "configured",
+)
 _CHUNK = 20  # histories that a process takes at once
 
 
@@ -75,10 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--histories", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--worlds", nargs="+", choices=WORLDS, default=("sound", "forgetful", "sound", "troubled"),
-        help="sound, or with servers that lose the tail of their commands, or with disks that answer with errors",
-    )  # fmt: skip
+    parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=TURNS, help="what can happen besides deaths")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes that share the histories")
     parser.add_argument("--brief", action="store_true", help="tell what fails, without shrinking it")
     parser.add_argument(

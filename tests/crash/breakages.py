@@ -6,6 +6,7 @@ the belt and another the braces, both are taken out. Rules 25, 26 and 28 are the
 """
 
 from tests.crash.breakage import Breakage, Edit, Search
+from tests.crash.breakages_of_knowledge import BREAKAGES_OF_KNOWLEDGE
 from tests.crash.breakages_of_scripts import BREAKAGES_OF_SCRIPTS
 from tests.crash.breakages_of_time_and_copies import BREAKAGES_OF_TIME_AND_COPIES
 
@@ -29,6 +30,11 @@ _TRAPS, _ROLLBACK, _REPLICAS = (
     "tests/server/test_replicas.py",
 )
 
+#: The braces of what keeps two from having one entry: a commit looks at who has its entries.
+_TAKES_ANY = Edit(
+    _COMMIT, "  local mine = pending_of(key)\n", "  if true then return true end\n  local mine = pending_of(key)\n"
+)
+
 BREAKAGES = (
     Breakage(
         "1", "what the dead left is claimed while own entries are uncommitted",
@@ -40,6 +46,7 @@ BREAKAGES = (
                 "            self._take_from_the_dead()\n"
                 "            self._stream._request(self._size.entries, (), ['0'] * 3)\n            return True\n",
             ),
+            _TAKES_ANY,
         ),
         (f"{_TRAPS}::test_trap_1_what_the_dead_left_is_claimed_only_after_the_own_entries_are_committed", Search(1, 200)),
     ),
@@ -51,6 +58,7 @@ BREAKAGES = (
                 "        kept = self._in_hand\n        batch = self._reader.next_batch(wait=not wakes and not kept)\n"
                 "        batch, kept = (batch, kept) if batch else (kept, None)\n",
             ),
+            _TAKES_ANY,
             Edit(
                 _LOOP, "        self._in_hand = self._commit_batch(batch, states, entries)\n",
                 "        self._in_hand = self._commit_batch(batch, states, entries) or kept\n",
@@ -60,8 +68,8 @@ BREAKAGES = (
     ),
     Breakage(
         "2", "entries are taken over without a new epoch for their owner",
-        (Edit(_TAKE_OVER, "redis.call('HSET', owners, owner,", "local _ = ("),),
-        Search(1, 60),
+        (Edit(_TAKE_OVER, "redis.call('HSET', owners, owner,", "local _ = ("), _TAKES_ANY),
+        f"{_TRAPS}::test_trap_2_a_commit_of_entries_that_were_taken_over_is_refused",
     ),
     Breakage(
         "2", "the entries of a consumer whose lease lives are taken over",
@@ -75,8 +83,8 @@ BREAKAGES = (
     ),
     Breakage(
         "2", "commits are not fenced",
-        (Edit(_COMMIT, "~= epoch .. ' ' .. directory or", "== '' or"),),
-        Search(1, 60),
+        (Edit(_COMMIT, "~= epoch .. ' ' .. directory or", "== '' or"), _TAKES_ANY),
+        Search(61, 60),
     ),
     Breakage(
         "3", "entries are acknowledged before their rows are durable",
@@ -136,6 +144,7 @@ BREAKAGES = (
                 "            except Exception:\n                pass\n"
                 "        plan = recovery.plan(mine, registration.record)\n",
             ),
+            _TAKES_ANY,
         ),
         (f"{_TRAPS}::test_trap_7_a_commit_is_not_sent_again_under_the_epoch_of_a_new_registration", Search(1, 200)),
     ),
@@ -178,7 +187,7 @@ BREAKAGES = (
     Breakage(
         "9", "what is cut off is not kept aside",
         (Edit(_MENDING, "        kept = salvage.keep_tail(directory.path, file, in_doubt=in_doubt)\n        level", "        kept = None\n        level"),),
-        Search(50, 300, "forgetful"),
+        "tests/crash/test_traps_of_forgetting.py::test_trap_58_what_was_acknowledged_unheard_and_forgotten_is_kept_and_said_to_be_in_doubt",
     ),
     Breakage(
         "9", "files are cut to an older record of a server that lost its tail",
@@ -360,7 +369,7 @@ BREAKAGES = (
         "21", "the batch ahead is read from the own pending entries",
         (
             Edit(_READER, "        self._stream.request_new(self._size.entries, block=False)\n", "        self._stream._request(self._size.entries, (), ['0'] * 3)\n"),
-            Edit(_COMMIT, "  local mine = pending_of(key)\n", "  if true then return true end\n  local mine = pending_of(key)\n"),
+            _TAKES_ANY,
         ),
         (f"{_TRAPS}::test_trap_21_own_entries_are_not_read_while_a_batch_is_uncommitted", Search(1, 60)),
         is_fast=True,
@@ -439,7 +448,7 @@ BREAKAGES = (
     ),
     Breakage(
         "34", "what a forgetful server delivers again is written again",
-        (Edit(_JOINING, "self._written_here() if self._stream.compares else ()", "()"),),
+        (Edit(_JOINING, "self._written_here() if self._stream.compares else", "Counter[str]() if self._stream.compares else"),),
         (
             f"{_FLEET}::test_trap_34_entries_that_a_forgetful_server_delivers_again_yield_no_second_row",
             Search(50, 300, "forgetful"),
@@ -466,9 +475,12 @@ BREAKAGES = (
         f"{_LOST}::test_trap_34_batches_of_any_size_that_a_forgetful_server_delivers_again_yield_no_second_row",
     ),
     Breakage(
-        "34", "a record that is put back does not say that the server forgot",
+        "34, 48", "a record that is put back does not say that the server forgot",
         (Edit(_COMMIT, "  begin_history(history)\n  compare(history, written)\n", ""),),
-        f"{_LOST}::test_trap_34_a_restoring_commit_whose_reply_is_lost_lets_nothing_be_written_twice",
+        (
+            f"{_LOST}::test_trap_34_a_restoring_commit_whose_reply_is_lost_lets_nothing_be_written_twice",
+            "tests/crash/test_traps_of_forgetting.py::test_trap_48_a_batch_that_is_sent_again_without_a_gap_yields_no_second_row",
+        ),
     ),
     Breakage(
         "35", "an unnamed file with rows is unlinked",
@@ -558,5 +570,6 @@ BREAKAGES = (
         f"{_SWAPPED}::test_a_quiet_file_that_was_replaced_is_kept_aside_when_it_ends_and_the_other_one_stays",
     ),
     *BREAKAGES_OF_SCRIPTS,
+    *BREAKAGES_OF_KNOWLEDGE,
     *BREAKAGES_OF_TIME_AND_COPIES,
 )  # fmt: skip

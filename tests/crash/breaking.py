@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,10 +31,10 @@ class Outcome(NamedTuple):
 def try_all(tell: Callable[..., None], *, chosen: str = "", jobs: int = 1) -> int:
     """Try each breakage whose rule or words hold some text; prints a table, returns how many go unnoticed."""
     breakages = [each for each in BREAKAGES if chosen in f"{each.rule} {each.what}"]
-    for failing in _failing_without_a_breakage(breakages):
-        raise AssertionError(f"red without a breakage: {failing}")
     unnoticed = 0
     with ThreadPoolExecutor(jobs) as pool:
+        if failing := _failing_without_a_breakage(breakages, pool):
+            raise AssertionError(f"red without a breakage: {', '.join(failing)}")
         for breakage, outcome in zip(breakages, pool.map(outcome_of, breakages), strict=True):
             unnoticed += not outcome.is_noticed
             tell(f"{breakage.rule:8} {breakage.what:78} {outcome.how:100} {outcome.seconds:4.0f} s")
@@ -54,12 +55,12 @@ def outcome_of(breakage: Breakage) -> Outcome:
     return Outcome(not missed, how, time.perf_counter() - began)
 
 
-def _failing_without_a_breakage(breakages: Iterable[Breakage]) -> list[str]:
+def _failing_without_a_breakage(breakages: Iterable[Breakage], pool: ThreadPoolExecutor) -> list[str]:
     """Return what is red without a breakage: it would tell nothing."""
     with tempfile.TemporaryDirectory() as base:
         _copy(Path(base))
         each = dict.fromkeys(witness for breakage in breakages for witness in breakage.witnesses)
-        return [how for is_red, how in (_run(Path(base), by) for by in each) if is_red]
+        return [how for is_red, how in pool.map(partial(_run, Path(base)), each) if is_red]
 
 
 def _copy(base: Path) -> None:

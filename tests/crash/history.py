@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.crash import inis, operator, outsider
 from tests.crash.ending import check, check_gone, finish
 from tests.crash.simulation import Simulation, Slot
 from tests.crash.trouble import KINDS
@@ -33,13 +34,33 @@ ACTIONS = {
     "stop": 1, "wait": 3, "retire": 1,
 }  # fmt: skip
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # files go faster there
+_FORGETFUL = {"save": 8, "tail": 5, "rollback": 2, "empty": 1, "flush": 1}
+_CARRIED = {"copy": 2, "torn copy": 1, "other copy": 1, "move": 3, "back up": 4, "restore": 3, "dots": 2, "id": 1}
+_CONFIGURED = {"ini": 8, "start": 12, "kill": 8, "stop": 4}
+_CLAIMED = {"claim": 6, "claim away": 2}
+_CLOCKS = {"clock": 3, "server clock": 3}
+_TOUCHED = {"touch": 5}
+_TROUBLED = {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8}
+
 #: What else can happen in the worlds where not all is well.
 WORLDS: dict[str, dict[str, int]] = {
     "sound": {},
-    "forgetful": {"save": 8, "tail": 5},  # servers that lose the tail of their commands
-    # disks that answer with errors: once, or several times, or until there is room
-    "troubled": {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8},
+    "forgetful": _FORGETFUL,  # servers that lose the tail of their commands, or all they had, restarted or not
+    "troubled": _TROUBLED,  # disks that answer with errors: once, or several times, or until there is room
+    "carried": _CARRIED,  # directories copied (at rest or torn), moved, restored, without dot files or their id
+    "configured": _CONFIGURED,  # settings that change between two starts
+    "touched": _TOUCHED,  # files that somebody changes from outside
+    "claimed": _CLAIMED | _CLOCKS,  # entries that an operator claims for another consumer; clocks that jump
+    # And together. A clock that jumps ends the time in which a server that forgot compares, and a copy that is started
+    # on one that forgot is not told from the original: those are apart.
+    "wild": _FORGETFUL | _CLAIMED | _CONFIGURED | _TROUBLED,
+    "handled": _CARRIED | _CLAIMED | _CLOCKS | _CONFIGURED | _TOUCHED,
 }
+
+_OPERATED = {"copy", "torn copy", "other copy", "move", "back up", "restore", "dots", "id", "touch"}
+_MOST_SLOTS = 5
+_JUMPS_SECONDS = (-864_000, -3600, -7, 7, 3600, 864_000)
+_FORGETS = {"tail": (False, True), "rollback": (False, False), "empty": (True, True), "flush": (True, False)}
 
 
 class Action(NamedTuple):
@@ -63,7 +84,12 @@ class History(NamedTuple):
     @property
     def is_forgetful(self) -> bool:
         """Tell whether the server may lose the tail of its commands."""
-        return any(action.what == "tail" for action in self.actions)
+        return any(action.what in _FORGETS for action in self.actions)
+
+    @property
+    def is_operated(self) -> bool:
+        """Tell whether somebody carries directories, or changes files in them."""
+        return any(action.what in _OPERATED for action in self.actions)
 
     def __str__(self) -> str:
         lines = [f"  {each.what} {each.who} {each.amount}" for each in self.actions]
@@ -80,6 +106,7 @@ def run(history: History, trace: Callable[..., None] | None = None) -> None:
             max_size_bytes=history.max_size_bytes, same_pids=history.same_pids,
             forgetful=history.is_forgetful, trace=trace,
         )  # fmt: skip
+        simulation.is_operated = history.is_operated
         try:
             for number in range(len(simulation.slots)):
                 simulation.start(number)
@@ -116,7 +143,17 @@ def apply(simulation: Simulation, action: Action) -> None:
         "wait": lambda: simulation.wait(amount),
         "retire": lambda: simulation.retire(who),
         "save": simulation.save,
-        "tail": lambda: simulation.lose_tail(again=bool(amount % 2)),
+        **{
+            what: partial(
+                simulation.forget,
+                again=bool(amount % 2),
+                everything=everything,
+                restarts=restarts,
+                unanswered=restarts and amount % 4 == 1,
+            )
+            for what, (everything, restarts) in _FORGETS.items()
+        },
+        **_deeds_of_an_operator(simulation, who, amount),
         "break": lambda: simulation.break_disk(who, amount),
         "room": simulation.troubles[directory].make_room,
         **{kind: partial(simulation.trouble_disk, directory, kind, max(1, amount // 2)) for kind in KINDS},
@@ -124,16 +161,44 @@ def apply(simulation: Simulation, action: Action) -> None:
     deeds[action.what]()
 
 
+def _deeds_of_an_operator(simulation: Simulation, who: int, amount: int) -> dict[str, Callable[[], object]]:
+    """Return what somebody does who has the directories, the settings and the clocks in hand."""
+    other = simulation.slots[amount % len(simulation.slots)].name
+    return {
+        "copy": lambda: _copy(simulation, who),
+        "torn copy": lambda: _copy(simulation, who, torn=True),
+        "other copy": lambda: _copy(simulation, who, name="z"),
+        "move": lambda: operator.move(simulation, who, by_copying=bool(amount % 2)),
+        "back up": lambda: operator.keep(simulation, who),
+        "restore": lambda: operator.restore(simulation, who),
+        "dots": lambda: operator.lose_dot_files(simulation, who, identity_too=False),
+        "id": lambda: operator.lose_dot_files(simulation, who, identity_too=True),
+        "touch": lambda: outsider.change(simulation, who, amount),
+        "claim": lambda: operator.claim(simulation, who, other),
+        "claim away": lambda: operator.claim(simulation, who, "nobody"),
+        "ini": lambda: simulation.configure(who, inis.configured(simulation.settings_at_first(who), amount)),
+        "clock": lambda: simulation.set_clocks(workers=_JUMPS_SECONDS[amount % len(_JUMPS_SECONDS)]),
+        "server clock": lambda: simulation.set_clocks(server=abs(_JUMPS_SECONDS[amount % len(_JUMPS_SECONDS)])),
+    }
+
+
+def _copy(simulation: Simulation, who: int, *, torn: bool = False, name: str | None = None) -> None:
+    """Copy a directory, unless there are many copies."""
+    if len(simulation.slots) < _MOST_SLOTS:
+        operator.copy(simulation, who, torn=torn, name=name)
+
+
 def draw(chance: random.Random, world: str = "sound") -> History:
     """Draw a history."""
-    layout = "one" if world == "forgetful" and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
+    layout = "one" if world in {"forgetful", "wild"} and chance.random() < 0.5 else chance.choice(list(LAYOUTS))
     weights = ACTIONS | WORLDS[world]
     kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(5, 60))
     start = [Action("publish", 0, chance.randint(1, 6))]
     if chance.random() < 0.8:
         start += [Action("step", who, 200) for who in range(len(LAYOUTS[layout]))]
         start.append(Action("publish", 0, chance.randint(1, 6)))
-    actions = [Action(kind, chance.randrange(len(LAYOUTS[layout])), _amount(kind, chance)) for kind in kinds]
+    most = len(LAYOUTS[layout]) + 2 * ("copy" in weights)  # copies have workers, too
+    actions = [Action(kind, chance.randrange(most), _amount(kind, chance)) for kind in kinds]
     return History(
         layout, (*start, *actions), batch_entries=chance.choice((1, 1, 3)),
         max_size_bytes=chance.choice((300, 900)), same_pids=chance.random() < 0.3, gone=chance.random() < 0.3,

@@ -89,6 +89,7 @@ class JanitorMachine(Machine):
     def live_and_tidy(self, die_at: int | None, *, events: int, janitor_first: bool) -> bool:
         """Let a worker work and stop, with the janitor at it before, meanwhile and after; tells whether all lived."""
         self.publisher.publish_some(events)
+        self._lives += 1
         self.kernel.arm(die_at)
         worker = None
         try:

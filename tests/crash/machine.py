@@ -17,6 +17,7 @@ from tests.support.events import recipients_of
 from tests.support.files import check_manifest, data_files, recipients_in, sealed_files
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, HandClock, changed, make_worker, settings
+from worker import process_id
 
 
 class MortalKernel(Kernel):
@@ -69,6 +70,13 @@ class Machine:
         self._settings = changed(rotating, "stream", batch_entries=1)  # several batches in a file
         self._server = server
         install(self.kernel, patch)
+        self._lives = 0
+        patch.setattr(process_id, "mine", self._process)
+        patch.setattr(process_id, "is_gone", lambda holder: holder != self._process())
+
+    def _process(self) -> str:
+        """Return who the process of this life is; those before it are dead."""
+        return f"life {self._lives} -"
 
     def _connect(self) -> CountedConnection:
         connection = CountedConnection(server=self._server, protocol=2, retry=None, health_check_interval=0)
@@ -78,6 +86,7 @@ class Machine:
     def live(self, die_at: int | None, *, events: int) -> bool:
         """Start a worker and let it work until it dies or has drained everything; tells whether it lived."""
         self.publisher.publish_some(events)
+        self._lives += 1
         self.kernel.arm(die_at)
         worker = None
         try:

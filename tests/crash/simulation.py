@@ -7,8 +7,6 @@ stalls and loses replies is decided by a history alone, clocks included, so each
 import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,14 +20,16 @@ from tests.crash.process import Process
 from tests.crash.trouble import Troubles
 from tests.crash.wire import NOTHING_TO_READ, Wire
 from tests.crash.witness import Witness
+from tests.support.events import recipients_of
 from tests.support.publisher import Publisher
 from tests.support.workers import PARTITION, changed, settings
 from worker import assembly, loop, process_id
 from worker.assembly import build_worker
 from worker.batch import Renderer
-from worker.errors import DiskTrouble, Locked, NameTaken, StreamUnavailable
+from worker.errors import DirectoryRefused, DiskTrouble, Locked, NameTaken, StreamUnavailable
 from worker.loop import Worker
 from worker.patience import Pauses
+from worker.settings import RowSettings, Settings
 from worker.stream import setup
 from worker.stream.keys import Keys
 from worker.stream.retirement import retire
@@ -66,7 +66,7 @@ class Simulation:
     ) -> None:  # fmt: skip
         self.now = 0.0
         self.running: Process | None = None
-        self.slots = slots
+        self.slots = list(slots)
         self._same_pids = same_pids
         self.tell = trace or (lambda *_: None)
         self.processes: dict[int, Process] = {}  # by number of the slot: the one that lives
@@ -74,20 +74,23 @@ class Simulation:
         self._pids = 1
         self._to_stop = set[int]()
         self.paths = [base / f"d{number}" / "files" for number in range(1 + max(slot.directory for slot in slots))]
-        disks = []
         for path in self.paths:
             (path.parent / "stash").mkdir(parents=True)
             path.mkdir()
-            disks.append(Disk(path, path.parent / "stash"))
-        self.kernel = SimulatedKernel(disks, self)
-        self._settings = []
-        for slot in slots:
-            mine = settings(self.paths[slot.directory], name=slot.name)
-            mine = changed(mine, "rotation", max_size_bytes=max_size_bytes, interval_seconds=20)
-            self._settings.append(changed(mine, "stream", batch_entries=batch_entries))
-        patch.setattr(time, "time", lambda: _START + self.now)
+        self.kernel = SimulatedKernel([Disk(path, path.parent / "stash") for path in self.paths], self)
+        self._limits = {"rotation": {"max_size_bytes": max_size_bytes, "interval_seconds": 20},
+                        "stream": {"batch_entries": batch_entries}}  # fmt: skip
+        self.settings = [self._settings_of(slot) for slot in slots]
+        self.attic: list[Path] = []  # what directories were before they were restored
+        self.moves = 0
+        self.touched: list[Any] = []  # files that somebody changed from outside
+        self.without_books: set[Path] = set()  # directories whose dot files were lost
+        self.is_operated = False  # somebody copies, moves, restores directories, or changes files in them
+        self.server_is_ahead = self.workers_are_ahead = 0.0  # their clocks, in seconds
+        self.refused: set[int] = set()  # slots whose last start, or registration, was refused for their directory
+        patch.setattr(time, "time", lambda: _START + self.now + self.server_is_ahead)
         patch.setattr(loop, "Schedule", Timers)
-        patch.setattr(assembly, "Renderer", lambda _: _renderer())  # pure, and long in the making
+        patch.setattr(assembly, "Renderer", _renderer)  # pure, and long in the making
         self.wire = Wire(self.tell)
         patch.setattr(setup, "run_id", lambda _: str(self.wire.generation))
         patch.setattr(process_id, "mine", self._running_name)
@@ -96,15 +99,62 @@ class Simulation:
         )
         install(self.kernel, patch)
         self.keys = Keys.of(PARTITION)
-        self.wire.witness = Witness(self.wire.client, self.keys) if forgetful else None
+        self.wire.witness = Witness(self.wire.client, self.keys, self.paths) if forgetful else None
         self.publisher = Publisher(self.wire.client, PARTITION)
         self.publisher.publish_some(0)
         self._saved: dict[str, int] = {}  # by type: how many events had been published
         self.tail_was_lost = False
+        self.gone_with_the_server: set[str] = set()  # recipients of events that no ring has any more
         self._is_disk_bad = False
         self.troubles = [Troubles() for _ in self.paths]
         self.alarms: list[str] = []  # what workers said that no worker has to say while the server forgets nothing
         listen(patch, self.alarms)
+
+    def _settings_of(self, slot: Slot) -> Settings:
+        mine = settings(self.paths[slot.directory], name=slot.name)
+        for part, limits in self._limits.items():
+            mine = changed(mine, part, **limits)
+        return mine
+
+    def add_slot(self, slot: Slot) -> int:
+        """Have another place where a worker can run; returns its number."""
+        self.slots.append(slot)
+        self.settings.append(self._settings_of(slot))
+        return len(self.slots) - 1
+
+    def add_place(self, path: Path, disk: Disk) -> None:
+        """Have another directory, on a disk of its own."""
+        self.paths.append(path)
+        self.kernel.disks.append(disk)
+        self.troubles.append(Troubles())
+
+    def place_moved(self, place: int, path: Path) -> None:
+        """Take over where a directory stands now, all of it durable; nobody is at work in it."""
+        self.paths[place] = path
+        self.moves += 1
+        stash = path.parent / f"stash{self.moves}"
+        stash.mkdir()
+        self.kernel.disks[place] = Disk(path, stash)
+        for number, slot in enumerate(self.slots):
+            if slot.directory == place:
+                self.settings[number] = changed(self.settings[number], "directory", path=path)
+
+    def settings_at_first(self, number: int) -> Settings:
+        """Return the settings of a slot as they were before anybody changed them."""
+        return self._settings_of(self.slots[number])
+
+    def configure(self, number: int, settings: Settings) -> None:
+        """Change the settings of a slot; its next start goes by them."""
+        self.settings[number] = settings
+        self.tell(f"{self.slots[number]} is configured anew")
+
+    def set_clocks(self, *, workers: float = 0, server: float = 0) -> None:
+        """Set the wall clocks of all workers, or the server's, ahead or back.
+
+        The server's not back: fakeredis claims no entry that was delivered in its future, which servers do.
+        """
+        self.workers_are_ahead += workers
+        self.server_is_ahead += server
 
     def _running_name(self) -> str:
         assert self.running
@@ -119,6 +169,7 @@ class Simulation:
         """Start the worker of a slot, unless it lives."""
         if number not in self.processes:
             slot = self.slots[number]
+            self.refused.discard(number)
             self._pids += 1
             pid = 7 if self._same_pids else self._pids
             self.processes[number] = Process(
@@ -132,17 +183,22 @@ class Simulation:
             slept[0] += seconds
             process.wait("sleep")
 
-        pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5)
+        def wall() -> float:
+            return _START + self.now + self.workers_are_ahead
+
+        pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5, wall=wall)
         connect: Any = lambda: self.wire.connect(process)  # noqa: E731
         try:
-            worker = build_worker(self._settings[number], "", connect=connect, pauses=pauses)
-            worker._files._now = lambda: datetime.fromtimestamp(_START + self.now, UTC)
+            worker = build_worker(self.settings[number], "", connect=connect, pauses=pauses)
             self.workers[number] = worker
             if number in self._to_stop:
                 worker.stop()
             worker.run()
         except (Locked, NameTaken) as error:
             self.tell(process.name, "exits:", error)
+        except DirectoryRefused as error:
+            self.refused.add(number)
+            self.tell(process.name, "is refused:", error)
         except DiskTrouble as error:  # two processes of one number make the directory's id: one has to start again
             self.tell(process.name, "exits:", error)
             if not (self._same_pids or self._is_disk_bad):
@@ -204,6 +260,8 @@ class Simulation:
                 self.kill(number)
         self.tell(f"power loss of d{directory}")
         self.kernel.disks[directory].power_loss(chance)
+        if self.wire.witness:
+            self.wire.witness.power_was_cut(self.paths[directory])
 
     def stop(self, number: int) -> None:
         """Ask the worker of a slot to stop, as SIGTERM does; one that is being put together, as soon as it is."""
@@ -253,18 +311,27 @@ class Simulation:
 
     def lose_tail(self, *, again: bool) -> None:
         """Let the server restart without what it did since it was saved; the plugin may send again what it forgot."""
-        if not self.wire.lose_tail():
+        self.forget(again=again)
+
+    def forget(self, *, again: bool, everything: bool = False, restarts: bool = True, unanswered: bool = False) -> None:
+        """Let the server forget; the plugin sends its ring again, or is another process that has none.
+
+        It hears that batches are gone when it publishes the next one, or sends one again that was `unanswered`.
+        """
+        if not self.wire.forget(everything=everything, restarts=restarts):
             return
+        self.tell("the server forgets", "everything" if everything else "its tail", "restarts" if restarts else "")
         self.tail_was_lost = True
-        published = self.publisher.published
-        forgotten = {name: events[self._saved[name] :] for name, events in published.items()}
-        if any(forgotten.values()):
+        kept = {} if everything else self._saved
+        forgotten = [e for name, events in self.publisher.published.items() for e in events[kept.get(name, 0) :]]
+        coming = [each for each in forgotten if again and self.publisher.can_send_again(each)]
+        self.gone_with_the_server |= set(recipients_of(forgotten)) - set(recipients_of(coming))
+        if again and unanswered:
+            self.publisher.catch_up()
+        elif again:
+            self.publish(1)
+        elif forgotten:
             self.publisher.restart()
-        if again:
-            self.publisher.published = {name: events[: self._saved[name]] for name, events in published.items()}
-            for name, events in forgotten.items():
-                for each in events:
-                    self.publisher.publish({name: [each]})
 
     def trouble_disk(self, directory: int, kind: str, times: int) -> None:
         """Let a disk answer with errors, for so many operations."""
@@ -296,7 +363,13 @@ class Simulation:
         self.running = None
 
 
-@cache
-def _renderer() -> Renderer:
-    """Return the one that all workers share."""
-    return Renderer(settings(Path("/")).rows)
+_renderers: list[tuple[RowSettings, Renderer]] = []
+
+
+def _renderer(rows: RowSettings) -> Renderer:
+    """Return the one that all workers with such rows share."""
+    for known, made in _renderers:
+        if known == rows:
+            return made
+    _renderers.append((rows, Renderer(rows)))
+    return _renderers[-1][1]

@@ -16,7 +16,7 @@ def _histories(world: str) -> st.SearchStrategy[History]:
     kinds = [*sorted(ACTIONS), *3 * sorted(WORLDS[world])]
     actions = st.one_of(
         st.builds(Action, st.just("step"), st.integers(0, 2), st.integers(1, 80)),
-        st.builds(Action, st.sampled_from(kinds), st.integers(0, 2), st.integers(1, 9)),
+        st.builds(Action, st.sampled_from(kinds), st.integers(0, 4), st.integers(1, 11)),
     )
     return st.builds(
         History,
@@ -52,6 +52,44 @@ def test_no_history_with_a_server_that_forgets_loses_an_acknowledged_row_or_doub
 @_settings(150)
 @given(history=_histories("troubled"))
 def test_no_history_with_a_disk_that_answers_with_errors_loses_or_doubles_a_row(history: History) -> None:
+    run(history)
+
+
+@_settings(60)
+@given(history=_histories("carried"))
+def test_no_history_of_directories_that_are_copied_moved_and_restored_loses_a_row_untold(history: History) -> None:
+    run(history)
+
+
+@_settings(60)
+@given(history=_histories("configured"))
+def test_no_history_with_settings_that_change_between_starts_loses_or_doubles_a_row(history: History) -> None:
+    run(history)
+
+
+@_settings(60)
+@given(history=_histories("touched"))
+def test_no_history_with_files_that_somebody_changes_loses_a_row_untold(history: History) -> None:
+    run(history)
+
+
+@_settings(60)
+@given(history=_histories("claimed"))
+def test_no_history_with_claimed_entries_and_clocks_that_jump_loses_or_doubles_a_row(history: History) -> None:
+    run(history)
+
+
+@_settings(60)
+@given(history=_histories("wild"))
+def test_no_history_of_a_server_that_forgets_with_all_other_troubles_loses_an_acknowledged_row(
+    history: History,
+) -> None:
+    run(history)
+
+
+@_settings(60)
+@given(history=_histories("handled"))
+def test_no_history_of_all_that_people_do_loses_a_row_untold(history: History) -> None:
     run(history)
 
 

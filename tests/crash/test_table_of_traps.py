@@ -10,7 +10,7 @@ from tests.crash.breakages import BREAKAGES
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PLUGIN = _ROOT / "haraka" / "plugin" / "test"
-_TRAPS = range(1, 37)
+_TRAPS = range(1, 60)
 
 
 class Row(NamedTuple):

@@ -142,6 +142,16 @@ def test_trap_2_a_commit_that_was_on_its_way_when_its_file_was_seized_is_refused
     end(two)
 
 
+def test_trap_2_a_commit_of_entries_that_were_taken_over_is_refused(two: Simulation) -> None:
+    two.publish(1)
+    two.step_to(0, "commit")
+    two.lapse(0)
+    two.step(1, 200)  # the other takes the entry over and commits its row
+    assert two.is_drained()
+    two.step(0, 50)
+    end(two)
+
+
 def test_trap_2_a_consumer_that_renews_its_lease_before_the_take_over_is_not_fenced(two: Simulation) -> None:
     two.publish(3)
     two.step_to(0, "commit")

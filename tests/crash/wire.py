@@ -87,17 +87,23 @@ class Wire:
         if self.witness:
             self.witness.saved()
 
-    def lose_tail(self) -> bool:
-        """Restart the server as it was when it was saved; every connection breaks."""
-        if self._snapshot is None:
+    def forget(self, *, everything: bool, restarts: bool) -> bool:
+        """Let the server hold what it held when it was saved, or nothing; False where it was never saved.
+
+        With a restart it is another process, and every connection breaks; without one (FLUSHALL, DEBUG RELOAD) the
+        connections stay, and nobody is told.
+        """
+        if self._snapshot is None and not everything:
             return False
-        self.generation += 1
-        self.late.clear()
+        if restarts:
+            self.generation += 1
+            self.late.clear()
         stored = self.server.dbs[0]
         stored._dict.clear()
-        stored._dict.update(copy.deepcopy(self._snapshot))
+        if not everything:
+            stored._dict.update(copy.deepcopy(self._snapshot))
         if self.witness:
-            self.witness.forgot()
+            self.witness.forgot(everything=everything)
         return True
 
 

@@ -1,15 +1,15 @@
-"""What the server of the simulation acknowledged, to whom, and what of it it forgot: what files have to hold then.
+"""What the server of the simulation acknowledged, and who knows of it: what files have to hold in the end.
 
-A row may stand twice for one reason alone (design section 5, step 10): the server forgot that its entry was
-acknowledged, and delivered it again to a process that had not written it. So a row stands at most once for each
-process whose commit of its entry ran. And a row that was acknowledged is in the files, whatever the server has
-forgotten, while a process lives that knows of the commit, or the server does; of one that nobody knows of any more, it
-is in `recovered/`.
+A row that was acknowledged stands in the files while anybody knows that it was: the server's record, a process that
+lives, or a journal on a disk. One of which nobody knows any more is kept aside in `recovered/`: its process died before
+it heard of the acknowledgement, or its machine lost power before the journal was durable, and the server forgot.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from tests.support.events import recipients_of
 from worker.stream.keys import Keys
 from worker.stream.script import Script
 
-_COMMIT, _REGISTER = Script("commit").sha, Script("register").sha
+_COMMIT = Script("commit").sha
 _FIRST = 10  # arguments of the commit script before those of the types
 _PER_TYPE, _IDS = 9, 6  # so many for each: the first is the type, and one its ids
 
@@ -30,41 +30,38 @@ class Commit:
     """A commit that ran: the recipients whose entries it acknowledged, by entry, and who knows that it ran."""
 
     process: Process
-    owner: bytes  # consumer and directory: the field of its record
-    restores: bool
+    consumer: str
+    directory: str  # id
+    batch: int
     entries: dict[tuple[bytes, ...], list[str]]  # by type, id and bytes
     known_by: set[Process] = field(default_factory=set)
     is_forgotten: bool = False
-    is_abandoned: bool = False  # neither the server nor anybody who lives knows of it
+    is_abandoned: bool = False  # neither the server nor a living process nor a journal knows of it
+    are_keys_lost: bool = False  # a power cut took what the journal said of its events
 
 
 class Witness:
     """Hears of each commit that runs, of each process that learns of it or dies, and of what the server forgets."""
 
-    def __init__(self, client: Any, keys: Keys) -> None:
+    def __init__(self, client: Any, keys: Keys, paths: Sequence[Path]) -> None:
         self.commits: list[Commit] = []
         self._client = client
         self._keys = keys
+        self._paths = paths
         self._living: set[Process] = set()
         self._saved = 0
 
     def hears(self, process: Process, request: Sequence[Any], reply: object) -> list[Commit]:
         """Hear what the server did; returns the commits of which the reply tells."""
-        if request[0] != "EVALSHA":
+        if request[0] != "EVALSHA" or request[1] != _COMMIT or not isinstance(reply, list) or reply[0] != b"OK":
             return []
         arguments = request[3 + int(request[2]) :]
-        owner = f"{arguments[0]} {arguments[1]}".encode()
-        if request[1] == _COMMIT and isinstance(reply, list) and reply[0] == b"OK":
-            commit = Commit(
-                process, owner, restores=str(arguments[3]) == "1", entries=self._entries(arguments[_FIRST:])
-            )
-            again = {entry for each in self.commits if not each.is_forgotten for entry in each.entries}
-            assert not again & commit.entries.keys(), f"acknowledged twice: {again & commit.entries.keys()}"
-            self.commits.append(commit)
-            return [commit]
-        if request[1] == _REGISTER and isinstance(reply, list) and reply[0] == b"OK":
-            return [commit for commit in self.commits if commit.owner == owner and self._is_recorded(commit)]
-        return []
+        entries = self._entries(arguments[_FIRST:])
+        again = {entry for each in self.commits if not each.is_forgotten for entry in each.entries}
+        assert not again & entries.keys(), f"acknowledged twice: {again & entries.keys()}"
+        commit = Commit(process, arguments[0], arguments[1], int(arguments[4]), entries)
+        self.commits.append(commit)
+        return [commit]
 
     def _entries(self, arguments: Sequence[Any]) -> dict[tuple[bytes, ...], list[str]]:
         """Return the entries that a commit acknowledges, each with its recipients."""
@@ -86,35 +83,50 @@ class Witness:
     def died(self, process: Process) -> None:
         """Note that a process is gone, and with it what it alone knew."""
         self._living.discard(process)
-        self._abandon()
+        self.looks()
 
     def saved(self) -> None:
         """Remember the moment: what comes after it may be forgotten."""
         self._saved = len(self.commits)
 
-    def forgot(self) -> None:
-        """Note that the server forgot what ran since that moment."""
-        for commit in self.commits[self._saved :]:
+    def forgot(self, *, everything: bool = False) -> None:
+        """Note that the server forgot what ran since that moment, or all."""
+        for commit in self.commits[0 if everything else self._saved :]:
             commit.is_forgotten = True
-        self._abandon()
+        self.looks()
 
-    def _is_recorded(self, commit: Commit) -> bool:
-        """Tell whether the record counts a commit: it is as it was then or later, or it was put back by who knew."""
-        if not commit.is_forgotten:
-            return True
-        return any(
-            each.restores and each.owner == commit.owner and not each.is_forgotten and each.process in commit.known_by
-            for each in self.commits[self.commits.index(commit) :]
-        )
-
-    def _abandon(self) -> None:
+    def looks(self) -> None:
+        """See which commits nobody knows of any more; to be asked whenever somebody may have forgotten one."""
+        journals = [known for path in self._paths for known in _journals(path)]
         for commit in self.commits:
-            if not commit.known_by & self._living and not self._is_recorded(commit):
-                commit.is_abandoned = True
+            owner = commit.consumer, commit.directory
+            if commit.is_abandoned or commit.known_by & self._living or self._recorded(*owner) >= commit.batch:
+                continue
+            commit.is_abandoned = all(known[:2] != owner or known[2] < commit.batch for known in journals)
+
+    def power_was_cut(self, path: Path) -> None:
+        """See of which commits a journal does not know the events any more; their records may be on the server."""
+        for known in _journals(path):
+            for commit in self.commits:
+                is_later = known[:2] == (commit.consumer, commit.directory) and commit.batch > known[2]
+                commit.are_keys_lost |= is_later and commit.batch not in known[3]
+        self.looks()
+
+    def _recorded(self, consumer: str, directory: str) -> int:
+        stored = self._client.hget(self._keys.records, f"{consumer} {directory}")
+        return int(json.loads(stored)["batch"]) if stored else 0
 
     def must_stand(self) -> set[str]:
         """Return the recipients of what was acknowledged and has to be in the files."""
         return self._recipients(commit for commit in self.commits if not commit.is_abandoned)
+
+    def without_keys(self) -> set[str]:
+        """Return the recipients of what stands in files and cannot be recognised when it comes again."""
+        return self._recipients(commit for commit in self.commits if commit.are_keys_lost)
+
+    def abandoned(self) -> set[str]:
+        """Return the recipients of what nobody knows to be acknowledged."""
+        return self._recipients(commit for commit in self.commits if commit.is_abandoned)
 
     def acknowledged(self) -> set[str]:
         """Return all recipients of what was ever acknowledged."""
@@ -123,16 +135,23 @@ class Witness:
     def _recipients(self, commits: Iterable[Commit]) -> set[str]:
         return {name for commit in commits for names in commit.entries.values() for name in names}
 
-    def most(self) -> Counter[str]:
-        """Return how often each recipient may stand in the files, where it was acknowledged at all."""
-        writers: dict[tuple[bytes, ...], set[Process]] = defaultdict(set)
-        names: dict[tuple[bytes, ...], Sequence[str]] = {}
-        for commit in self.commits:
-            for entry, recipients in commit.entries.items():
-                writers[entry].add(commit.process)
-                names[entry] = recipients
-        most: Counter[str] = Counter()
-        for entry, processes in writers.items():
-            for recipient in names[entry]:
-                most[recipient] += len(processes)
-        return most
+
+def _journals(path: Path) -> Iterator[tuple[str, str, int, set[int]]]:
+    """Yield of each journal, read as any program could, consumer, directory id, its last record's number, intents."""
+    folder = path / "journal"
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        head, *lines = [_line(line) for line in file.read_bytes().split(b"\n")]
+        records = [line["record"] for line in lines if line.get("type") in {"acknowledged", "adopted"}]
+        if head.get("type") == "head" and records:
+            last = max(record.get("batch", 0) for record in records)
+            intents = {line["commit"] for line in lines if line.get("type") == "intent"}
+            yield head["consumer"], head["directory"], last, intents
+
+
+def _line(line: bytes) -> dict[str, Any]:
+    """Return a line whose checksum is right, else nothing."""
+    checksum, _, content = line.partition(b" ")
+    try:
+        return dict(json.loads(content)) if int(checksum, 16) == zlib.crc32(content) else {}
+    except ValueError:
+        return {}

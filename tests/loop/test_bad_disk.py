@@ -69,15 +69,17 @@ def meanwhile(lab: Lab, worker: Worker, deeds: dict[float, Callable[[], None]]) 
         (("open", "write"), errno.EROFS),
     ],
 )
-def test_a_worker_that_cannot_write_takes_nothing_is_not_healthy_and_goes_on_once_it_can(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, names: tuple[str, ...], number: int
-) -> None:
+@pytest.mark.parametrize("part", [".", "delivered"])
+def test_a_worker_that_cannot_write_takes_nothing_is_not_healthy_and_goes_on_once_it_can(  # noqa: PLR0917
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    names: tuple[str, ...], number: int, part: str,
+) -> None:  # fmt: skip
     caplog.set_level("INFO")
     worker = lab.worker()
     other = lab.worker(settings(lab.path.parent / "elsewhere", name="worker-2"))
     assert is_healthy(lab)
     lab.publisher.publish_some(9)
-    disk = Broken(lab.path, monkeypatch, names, number)
+    disk = Broken(lab.path / part, monkeypatch, names, number)
     with pytest.raises(DiskTrouble) as trouble:
         worker.step()
     lab.client.delete(lab.keys.lease("worker-1"))  # it runs out

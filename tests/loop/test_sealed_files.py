@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 import stat
 from datetime import UTC, datetime
 from typing import Any
@@ -47,14 +48,16 @@ def rotate_and_die(lab: Lab, monkeypatch: pytest.MonkeyPatch, at: str = "sync_di
 
 @pytest.mark.parametrize("archiving", [True, False])
 @pytest.mark.parametrize("at", ["sync_directory", "protect"])
-@pytest.mark.parametrize("forgotten", ["rows", "record"])
+@pytest.mark.parametrize("forgotten", ["rows", "record", "rows, and so did the disk"])
 @pytest.mark.parametrize("finisher", ["worker-1", "worker-2"])
 def test_a_sealed_file_stays_whole_where_the_server_forgot_its_rows(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, *, finisher: str, forgotten: str, at: str, archiving: bool
 ) -> None:
     before = rotate_and_die(lab, monkeypatch, at)
+    if "disk" in forgotten:
+        shutil.rmtree(lab.path / "journal")
     field = f"worker-1 {known_id(lab.path)}"
-    if forgotten == "rows":
+    if "rows" in forgotten:
         lab.client.hset(lab.keys.records, field, records.encode(before))
     else:
         lab.client.hdel(lab.keys.records, field)
@@ -114,6 +117,24 @@ def test_a_move_to_the_archive_that_was_interrupted_is_finished_by_another_worke
     assert file.parent.name == "archive"
     check_manifest(file)
     assert b".tsv" not in lab.client.hget(lab.keys.records, f"worker-1 {other._directory.id}")
+
+
+@pytest.mark.parametrize("finisher", ["worker-1", "worker-2"])
+def test_a_move_that_was_interrupted_before_the_directory_was_copied_is_finished(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, finisher: str
+) -> None:
+    rotate_and_die(lab, monkeypatch)
+    shutil.copytree(lab.path, lab.path.with_name("copy"))  # two names become two files
+    shutil.rmtree(lab.path)
+    lab.path.with_name("copy").rename(lab.path)
+    assert len(sealed_files(lab.path, "delivered")) == 2
+    lab.client.delete(lab.keys.lease("worker-1"))  # it runs out
+    worker = lab.worker(settings(lab.path, name=finisher))
+    lab.clock.now += 60
+    worker.step()
+    [file] = sealed_files(lab.path, "delivered")
+    assert file.parent.name == "archive"
+    assert check_manifest(file).rows == 1
 
 
 @pytest.mark.parametrize("fault", ["server", "disk"])

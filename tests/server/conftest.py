@@ -22,6 +22,7 @@ def fleet(valkey: RealValkey, tmp_path: Path) -> Iterator[Fleet]:
     yield made
     for worker in made.workers:
         worker.release()
+    made.client.close()
 
 
 @pytest.fixture

@@ -231,6 +231,9 @@ def test_trap_14_an_epoch_that_does_not_count_on_stops_a_script_before_its_first
 DONE: dict[str, dict[str, object]] = {
     "register": {},
     "commit": {"alive": 1, "mine": 0, "my record": True},
+    "arrive": {"alive": 1},
+    "hand_in": {},
+    "put_back": {"dead is fenced": True, "file": False},
     "lease": {"alive": 1},
     "read_alone": {"mine": 2, "lost": 1},
     "set_aside": {"mine": 2, "letters": 1},

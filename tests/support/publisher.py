@@ -57,6 +57,10 @@ class Publisher:
         stored = self._client.hget(self._keys[0], self._name)
         return self._send_again_behind(int(stored.partition(b":")[0]) if stored else 0)
 
+    def can_send_again(self, event: dict[str, object]) -> bool:
+        """Tell whether an event is in the ring: one of an earlier process is not."""
+        return str(event["eventId"]).startswith(f"{self._name}:")
+
     def _send_again_behind(self, last: int) -> int:
         again = self._ring[last:]
         for number, (name, seq, _, *entries) in enumerate(again):
