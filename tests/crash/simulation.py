@@ -187,6 +187,7 @@ class Simulation:
             return _START + self.now + self.workers_are_ahead
 
         pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5, wall=wall)
+        before = self._rows_of(number)
         connect: Any = lambda: self.wire.connect(process)  # noqa: E731
         try:
             worker = build_worker(self.settings[number], "", connect=connect, pauses=pauses)
@@ -199,10 +200,22 @@ class Simulation:
         except DirectoryRefused as error:
             self.refused.add(number)
             self.tell(process.name, "is refused:", error)
+            is_start = number not in self.workers or self.workers[number]._committed.record is None
+            assert not is_start or before == self._rows_of(number), "a start that was refused has changed files"
         except DiskTrouble as error:  # two processes of one number make the directory's id: one has to start again
             self.tell(process.name, "exits:", error)
             if not (self._same_pids or self._is_disk_bad):
                 raise
+
+    def _rows_of(self, number: int) -> object:
+        """Return all files of a directory of one worker, and how often people changed some."""
+        place = self.slots[number].directory
+        if not self.is_operated or sum(slot.directory == place for slot in self.slots) > 1:
+            return None
+        path = self.paths[place]
+        files = (each for each in path.rglob("*") if each.is_file() and not each.name.startswith("."))
+        content = {str(each): each.read_bytes() for each in files if each.name != "accounting.id"}
+        return len(self.touched), {name: data for name, data in content.items() if "/series/" not in name}
 
     def step(self, number: int, operations: int) -> None:
         """Let the worker of a slot do some operations."""
