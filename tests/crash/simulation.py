@@ -169,9 +169,6 @@ class Simulation:
         assert self.running
         return self.running.name
 
-    def _living_names(self) -> set[str]:
-        return {process.name for process in self.processes.values()}
-
     # What a history does
 
     def start(self, number: int) -> None:
