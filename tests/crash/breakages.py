@@ -205,7 +205,7 @@ BREAKAGES = (
                 "            scan.early = None if files.holds(name) else fence.seize(event_type, name)\n"
                 "            file = None if files.holds(name) else AccountingFile.adopt_orphan(path)\n",
             ),
-            Edit(_SCAN, "    seized = fence.seize(event_type, file.path.name)\n", "    seized = scan.early\n"),
+            Edit(_SCAN, "    seized = fence.seize(event_type, name)\n    if seized is None and (", "    seized = scan.early\n    if seized is None and ("),
         ),
         Search(1, 400),
     ),
@@ -565,7 +565,7 @@ BREAKAGES = (
             Edit(_FILES, "        file.require_still_there()\n        file.require_size(file.state.length)\n        file.cut()\n", "        file.cut()\n"),
             Edit(_FILES, "            file.require_still_there()\n            file.require_size(file.state.length)\n", "            pass\n"),
             Edit("worker/archive.py", "            file.require_still_there()\n", ""),
-            Edit("worker/archive.py", "    if not file.stands_at(place):\n", "    if False:\n"),
+            Edit("worker/archive.py", "    if not file.stands_at(place) and not _is_copied(file, place):\n", "    if False:\n"),
         ),
         f"{_SWAPPED}::test_a_quiet_file_that_was_replaced_is_kept_aside_when_it_ends_and_the_other_one_stays",
     ),

@@ -153,6 +153,21 @@ BREAKAGES_OF_KNOWLEDGE = (
         f"{_FORGETTING}::test_trap_58_what_was_acknowledged_unheard_and_forgotten_is_kept_and_said_to_be_in_doubt",
     ),
     Breakage(
+        "step 10", "what two workers of a directory wrote of one event is not told",
+        (Edit(_JOINING, "*(key for key, times in keys.items() if times > 1), ", ""),),
+        f"{_FORGETTING}::test_rows_that_two_workers_of_a_directory_wrote_of_one_event_are_noted",
+    ),
+    Breakage(
+        "step 16", "of a dead worker's file that another one has replaced nothing is noted",
+        (Edit("worker/scan.py", "        files.tell_gone(event_type, closing.file, file.path)\n", ""),),
+        f"{_DIRECTORIES}::test_a_file_in_the_place_of_one_of_a_dead_worker_stays_and_what_is_gone_is_noted",
+    ),
+    Breakage(
+        "step 14", "two names of a file that a copy made two files stay",
+        (Edit("worker/archive.py", " and not _is_copied(file, target) and not _link_both(", " and not _link_both("),),
+        "tests/loop/test_sealed_files.py::test_a_move_that_was_interrupted_before_the_directory_was_copied_is_finished",
+    ),
+    Breakage(
         "59", "a worker that lost its name says nothing of what it wrote",
         (Edit(_JOINING, "            self._hand_in()\n", ""),),
         f"{_FORGETTING}::test_trap_59_a_worker_whose_name_was_taken_hands_in_what_it_wrote_before_it_ends",

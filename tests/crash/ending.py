@@ -125,6 +125,8 @@ def check(simulation: Simulation) -> None:
     assert simulation.is_drained()
     left = [file for file in _open_files(simulation) if _is_known(simulation, file)]
     assert not left, f"not sealed, and hold rows: {left}"
+    trimmed = simulation.wire.client.hmget(simulation.keys.ledger, [f"{name}:trimmed" for name in TYPES])
+    assert not any(int(count or 0) for count in trimmed), "trimmed, and a history is far shorter than a day"
     if not simulation.is_operated:
         _check_ledger(simulation, found)
 

@@ -38,7 +38,7 @@ _FORGETFUL = {"save": 8, "tail": 5, "rollback": 2, "empty": 1, "flush": 1}
 _CARRIED = {"copy": 2, "torn copy": 1, "other copy": 1, "move": 3, "back up": 4, "restore": 3, "dots": 2, "id": 1}
 _CONFIGURED = {"ini": 8, "start": 12, "kill": 8, "stop": 4}
 _CLAIMED = {"claim": 6, "claim away": 2}
-_CLOCKS = {"clock": 3, "server clock": 3}
+_CLOCKS = {"clock": 3, "server clock": 3, "tidy": 3, "chores": 3}
 _TOUCHED = {"touch": 5}
 _TROUBLED = {"break": 12, "eio": 3, "fsync": 3, "short": 4, "full": 3, "room": 3, "step": 90, "power": 8}
 
@@ -176,9 +176,11 @@ def _deeds_of_an_operator(simulation: Simulation, who: int, amount: int) -> dict
         "touch": lambda: outsider.change(simulation, who, amount),
         "claim": lambda: operator.claim(simulation, who, other),
         "claim away": lambda: operator.claim(simulation, who, "nobody"),
+        "tidy": lambda: operator.tidy(simulation, who),
+        "chores": lambda: operator.do_chores(simulation, who),
         "ini": lambda: simulation.configure(who, inis.configured(simulation.settings_at_first(who), amount)),
-        "clock": lambda: simulation.set_clocks(workers=_JUMPS_SECONDS[amount % len(_JUMPS_SECONDS)]),
-        "server clock": lambda: simulation.set_clocks(server=abs(_JUMPS_SECONDS[amount % len(_JUMPS_SECONDS)])),
+        "clock": lambda: simulation.set_clocks(workers=_JUMPS_SECONDS[amount % 6]),
+        "server clock": lambda: operator.set_server_clock(simulation, abs(_JUMPS_SECONDS[amount % 6])),
     }
 
 

@@ -3,13 +3,18 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import redis
 
 from tests.crash.disk import Disk
 from tests.crash.simulation import Simulation, Slot
 from tests.support.workers import PARTITION
 from worker import identity, ownership
+from worker.chores import Chores
 from worker.errors import DirectoryRefused
+from worker.janitor import Janitor
+from worker.settings import JanitorSettings
+from worker.stream import time_line
 from worker.stream.directories import claimed
 
 _TORN_BYTES = 7  # cut off the end of a journal that was copied while it was written
@@ -108,6 +113,29 @@ def decide(simulation: Simulation, number: int) -> bool:
         return False
     ownership.adopt(settings.directory, PARTITION, directory, last)
     return True
+
+
+def tidy(simulation: Simulation, number: int) -> None:
+    """Run the janitor of a slot's directory, for which files are old after a day."""
+    settings = simulation.settings[number]
+    asked, archiving = JanitorSettings(keep_days=1), settings.rotation.archiving
+    janitor = Janitor(settings.directory, asked, archiving=archiving, clocks=simulation.clocks)
+    janitor.tick()
+
+
+def do_chores(simulation: Simulation, number: int) -> None:
+    """Do all chores of a worker that lives: trim the streams to a day, retire, prune producers, look for losses."""
+    if worker := simulation.workers.get(number):
+        settings = msgspec.structs.replace(simulation.settings[number].stream, retention_days=1)
+        Chores(simulation.wire.plain, settings, worker._directory, simulation.clocks).run()
+
+
+def set_server_clock(simulation: Simulation, seconds: float) -> None:
+    """Set the server's clock ahead, once a worker has begun to count the time that passes there, as each soon does."""
+    for number in list(simulation.workers):
+        do_chores(simulation, number)
+    if simulation.wire.client.hexists(simulation.keys.watch, time_line.FIELD):
+        simulation.set_clocks(server=seconds)
 
 
 def claim(simulation: Simulation, number: int, to: str) -> None:

@@ -26,6 +26,7 @@ from tests.support.workers import PARTITION, changed, settings
 from worker import assembly, loop, process_id
 from worker.assembly import build_worker
 from worker.batch import Renderer
+from worker.elapsed import Clocks
 from worker.errors import DirectoryRefused, DiskTrouble, Locked, NameTaken, StreamUnavailable
 from worker.loop import Worker
 from worker.patience import Pauses
@@ -156,12 +157,17 @@ class Simulation:
         self.workers_are_ahead += workers
         self.server_is_ahead += server
 
+    @property
+    def clocks(self) -> Clocks:
+        """Return the clocks of the machine on which the workers run; a history is far shorter than a day of theirs."""
+        return Clocks(
+            wall_ms=lambda: int((_START + self.now + self.workers_are_ahead) * 1000),
+            elapsed_seconds=lambda: self.now, account=lambda: "simulated",
+        )  # fmt: skip
+
     def _running_name(self) -> str:
         assert self.running
         return self.running.name
-
-    def _living_names(self) -> set[str]:
-        return {process.name for process in self.processes.values()}
 
     # What a history does
 
@@ -187,6 +193,7 @@ class Simulation:
             return _START + self.now + self.workers_are_ahead
 
         pauses = Pauses(monotonic=lambda: self.now + slept[0], sleep=sleep, jitter=lambda: 0.5, wall=wall)
+        before, changes = self._rows_of(number), len(self.touched)
         connect: Any = lambda: self.wire.connect(process)  # noqa: E731
         try:
             worker = build_worker(self.settings[number], "", connect=connect, pauses=pauses)
@@ -199,10 +206,21 @@ class Simulation:
         except DirectoryRefused as error:
             self.refused.add(number)
             self.tell(process.name, "is refused:", error)
+            is_start = number not in self.workers or self.workers[number]._committed.record is None
+            if is_start and changes == len(self.touched):
+                assert before == self._rows_of(number), "a start that was refused has changed files"
         except DiskTrouble as error:  # two processes of one number make the directory's id: one has to start again
             self.tell(process.name, "exits:", error)
             if not (self._same_pids or self._is_disk_bad):
                 raise
+
+    def _rows_of(self, number: int) -> dict[str, bytes]:
+        """Return what stands in a slot's directory where nobody else works: rows, and what tells of them."""
+        place = self.slots[number].directory
+        if not self.is_operated or sum(slot.directory == place for slot in self.slots) > 1:
+            return {}
+        files = (each for each in self.paths[place].rglob("*") if each.is_file() and "series" not in each.parts)
+        return {str(each): each.read_bytes() for each in files if each.name[0] != "." and each.name != "accounting.id"}
 
     def step(self, number: int, operations: int) -> None:
         """Let the worker of a slot do some operations."""

@@ -1,5 +1,6 @@
 """Traps of directories that are copied, moved or started twice, and of entries that somebody else claimed."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -165,6 +166,20 @@ def test_trap_57_as_many_entries_as_are_in_hand_are_not_those_in_hand(two: Simul
     work(two, 1)
     assert rows(two) == 4
     end(two)
+
+
+def test_a_file_in_the_place_of_one_of_a_dead_worker_stays_and_what_is_gone_is_noted(two: Simulation) -> None:
+    two.publish(3)
+    work(two, 0)
+    two.kill(0)
+    [file] = [each for each in data_files(two.paths[0], "bounce") if b"@example.com" in each.read_bytes()]
+    file.unlink()
+    file.write_bytes(b"of somebody else\n")
+    two.lapse(0)
+    work(two, 1)
+    notes = [json.loads(note.read_text()) for note in two.paths[0].glob("lost/*.missing.json")]
+    assert [note["committed_rows"] for note in notes] == [1]
+    assert any(b"of somebody else" in each.read_bytes() for each in two.paths[0].rglob("*") if each.is_file())
 
 
 def rows_at(simulation: Simulation, place: int) -> int:

@@ -1,13 +1,12 @@
 """Traps of a server that forgot, one by one: what only it knew, and events that come again under other stream ids."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from tests.crash.conftest import Simulate
 from tests.crash.simulation import Simulation
-from tests.crash.test_traps import end, files_with_rows, lose_commit, pending_of
+from tests.crash.test_traps import end, lose_commit, pending_of
 from tests.crash.wire import NOTHING_TO_READ
 from tests.support.files import recipients_in
 from worker import journal
@@ -317,15 +316,29 @@ def test_trap_59_a_worker_whose_name_was_taken_hands_in_what_it_wrote_before_it_
     assert rows(moved) == 4
 
 
-def test_files_hold_nothing_but_rows_that_were_published(simulate: Simulate, tmp_path: Path) -> None:
+def test_a_server_that_was_emptied_under_a_worker_gets_everything_back(simulate: Simulate) -> None:
     one = forgetful(simulate, "one")
     one.publish(3)
     work(one, 0)
-    assert all(file.is_relative_to(tmp_path) for file in files_with_rows(one))
     one.forget(again=True, everything=True)
     work(one, 0)
     assert rows(one) == 4
     end(one)
+
+
+def test_rows_that_two_workers_of_a_directory_wrote_of_one_event_are_noted(simulate: Simulate) -> None:
+    two = simulate("two", forgetful=True)
+    two.publish(3)
+    two.save()
+    work(two, 0)
+    two.forget(again=False, restarts=False)  # and nobody is told
+    work(two, 1)
+    assert rows(two) == 6
+    two.publish(3)
+    work(two, 0, 1)
+    [note] = [json.loads(note.read_text()) for note in two.paths[0].glob("lost/twice*.json")]
+    assert note["count"] == 3
+    end(two)
 
 
 def test_a_lost_reply_and_a_server_that_forgot_the_commit_lose_nothing(simulate: Simulate) -> None:

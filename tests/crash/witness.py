@@ -139,7 +139,8 @@ class Witness:
 def _journals(path: Path) -> Iterator[tuple[str, str, int, set[int]]]:
     """Yield of each journal, read as any program could, consumer, directory id, its last record's number, intents."""
     folder = path / "journal"
-    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    for file in (each for each in files if not each.name.endswith("~new")):  # never put in place: nobody reads it
         head, *lines = [_line(line) for line in file.read_bytes().split(b"\n")]
         records = [line["record"] for line in lines if line.get("type") in {"acknowledged", "adopted"}]
         if head.get("type") == "head" and records:
