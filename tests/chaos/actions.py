@@ -25,6 +25,7 @@ _DELIVERY_SECONDS: Final = 0.4  # how long a signal waits for its target to get 
 _STALL_DELIVERY_SECONDS: Final = 1.5  # a worker that stalls with nothing in hand is not missed by anybody
 _TAKE_OVER_SECONDS: Final = 2.0  # others look for what is left every third of a lease
 _STOP_SECONDS: Final = 120.0
+_DEED_PATIENCE_SECONDS: Final = 20.0
 
 
 class Kind(StrEnum):
@@ -94,6 +95,11 @@ def _lasts(chance: random.Random, kind: Kind | Fault | Deed) -> float:
             return short
 
 
+def _is_given_up(action: Action, elapsed_seconds: float) -> bool:
+    """Tell whether a deed has found nothing to be done to for long: no file with rows, no worker that is well."""
+    return isinstance(action.kind, Deed) and elapsed_seconds > action.at_seconds + _DEED_PATIENCE_SECONDS
+
+
 class Chaos:
     """Carries a plan out on a fleet."""
 
@@ -115,6 +121,7 @@ class Chaos:
         while left or self._ends or self._stopping:
             self.look_after()
             elapsed = time.monotonic() - began
+            left = [action for action in left if not _is_given_up(action, elapsed)]
             performed = next(
                 (action for action in left if action.at_seconds <= elapsed and self._perform(action)), None
             )
