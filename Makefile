@@ -9,7 +9,7 @@ DEMO := haraka/demo/node_modules/.installed
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage side-by-side busy versions bench clean
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage side-by-side busy versions field bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ run: $(VENV) ## Start the bundled Valkey and a worker; Ctrl-C stops both
 demo: $(VENV) $(PLUGIN) $(DEMO) ## Send 300 messages through a real Haraka and compare the files with what the sink answered
 	@$(BIN)/python -m haraka.demo
 
-test: test-plugin test-python ## Run the tests: plugin, unit, loop, crash, server, a short chaos run, outage, Haraka
+test: test-plugin test-python ## Run the tests: plugin, unit, loop, crash, server, short chaos runs, field, outage, Haraka
 
 # The bundled server has no TLS: tests of TLS need Debian's. Where this user cannot install it, they are skipped.
 REDIS_SERVER := $(shell command -v redis-server)
@@ -82,7 +82,7 @@ breakages: $(VENV) $(PLUGIN) ## Break the protocol on purpose, rule by rule: som
 	$(BIN)/python -m tests.crash --breakages
 	cd haraka/plugin && node test/breaking.js
 
-chaos: $(VENV) ## Kill, stall and cut off real workers and a real server for two minutes, then compare every row (CHAOS_FLAGS="--seeds 1-20")
+chaos: $(VENV) ## Kill, stall, cut off, move, copy, empty, reconfigure for two minutes, then compare every row (CHAOS_FLAGS="--seeds 1-20")
 	$(BIN)/python -m tests.chaos $(CHAOS_FLAGS)
 
 outage: $(VENV) $(PLUGIN) $(DEMO) ## Every outage on a real Haraka and a real Valkey
@@ -96,6 +96,9 @@ busy: $(VENV) $(PLUGIN) $(DEMO) ## On a busy machine: 100 starts of Haraka with 
 
 versions: $(VENV) $(PLUGIN) $(DEMO) ## The plugin in every version of Haraka from 3.1.0 on
 	HARAKA_VERSIONS=all $(BIN)/pytest tests/haraka/test_versions.py $(PYTEST_FLAGS)
+
+field: $(VENV) $(PLUGIN) $(DEMO) ## What operators do to directories, files, inis and servers, in every way that was thought of
+	FIELD=all $(BIN)/pytest tests/field $(PYTEST_FLAGS)
 
 bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside the straightforward loop; replay and audit them
 	$(BIN)/python -m bench.drain

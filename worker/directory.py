@@ -174,8 +174,9 @@ class Directory:
 
     def _refuse_places_of_other_types(self) -> None:
         """Raise PlaceTaken where files of one type would stand among those of another one, of an earlier ini."""
+        known = series.load(self.path).values()
         for mine in self.born_into.values():
-            for other in series.load(self.path).values():
+            for other in known:
                 if other.type != mine.type and (
                     taken := {mine.location, mine.archive} & {other.location, other.archive}
                 ):

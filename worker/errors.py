@@ -99,7 +99,9 @@ class DirectoryAtWork(StreamUnavailable):
     """A consumer of this directory is at work, and not here: wait until its lease is gone."""
 
     def __init__(self, consumer: str, holder: str) -> None:
-        super().__init__(f"consumer {consumer} of this directory is at work, but not here: is this a copy?")
+        super().__init__(
+            f"consumer {consumer} of this directory is at work, and not here, or was until now: waiting for its lease"
+        )
         self.consumer = consumer
         self.holder = holder  # as its lease tells
 

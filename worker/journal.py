@@ -35,6 +35,7 @@ _LIMIT_BYTES = 8_000_000  # then it is begun anew
 _SYNC_SECONDS = 1.0
 _END_BYTES = 500_000  # mostly hold a record
 _WINDOW_MS = 600_000  # of events that may come again: longer than a plugin's ring remembers them, by default
+_LONGEST_STEP_MS = 60_000  # from one line to the next: what is beyond it can be a clock that was set
 
 #: By type, keys of entries whose rows stand in files, separated by blanks (`worker.event_keys`).
 EventKeys = Mapping[str, str]
@@ -294,6 +295,17 @@ def _decoded(line: bytes) -> _Line | None:
 
 
 def _recent(window: Sequence[Written]) -> Sequence[Written]:
-    """Return what was written in the last minutes before the newest of it, whatever the clock says now."""
-    newest = max((each.at_ms for each in window), default=0)
-    return tuple(each for each in window if newest - each.at_ms <= _WINDOW_MS)
+    """Return what was written in the last minutes before the newest of it, whatever the clock says now.
+
+    A clock that is set ahead between two lines counts for little, and one that is set back for nothing: better too much
+    is remembered than too little.
+    """
+    kept: list[Written] = []
+    passed_ms = 0
+    for each in reversed(window):
+        if kept:
+            passed_ms += min(max(kept[-1].at_ms - each.at_ms, 0), _LONGEST_STEP_MS)
+        if passed_ms > _WINDOW_MS:
+            break
+        kept.append(each)
+    return tuple(reversed(kept))

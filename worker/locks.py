@@ -64,15 +64,15 @@ def is_held_by(path: Path, consumer: str, holder: str) -> bool:
 
     That a lock is busy tells little: in a copy of the directory, it may be by a process that waits to begin there.
     """
-    try:
-        number, known = _parse((path / f".{consumer}.lock").read_bytes())
-    except FileNotFoundError:
+    if consumer not in at_work(path):  # what the server calls a consumer is no path
         return False
+    try:
+        number, known = _parse((path / f".{consumer}{_ENDING}").read_bytes())
     except PermissionError:  # another user's, as the whole directory may be
-        known = holder
+        return True
     if not known:  # early versions wrote the number alone
-        known, holder = number, holder.split(" ")[1] if " " in holder else holder
-    return known == holder and is_at_work(path, consumer)
+        return number == holder.partition(" ")[2].partition(" ")[0]
+    return known == holder
 
 
 def number_in(lock: Path) -> int | None:

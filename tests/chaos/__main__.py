@@ -43,13 +43,32 @@ def _seeds(_context: click.Context, _parameter: click.Parameter, value: str | No
     "--actions-per-second", type=click.FloatRange(0.1, 5), default=1.4, show_default=True,
     help="Kills, stalls, stops, faults of connections and of the server, taken together.",
 )  # fmt: skip
-def main(seeds: Sequence[int], *, seconds: float, events: int, workers: int, actions_per_second: float) -> None:
+@click.option(
+    "--deeds-per-second", type=click.FloatRange(0, 2), default=0.4, show_default=True,
+    help="What operators do: servers that forget, clocks, inis, directories and files that are changed.",
+)  # fmt: skip
+def main(
+    seeds: Sequence[int],
+    *,
+    seconds: float,
+    events: int,
+    workers: int,
+    actions_per_second: float,
+    deeds_per_second: float,
+) -> None:
     """Kill, stall and cut off workers and server for some minutes, then compare every row."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # also where it was inherited as ignored
     console = Console(highlight=False)
     every = [
-        Settings(seed=seed, seconds=seconds, events=events, workers=workers, actions=int(seconds * actions_per_second))
+        Settings(
+            seed=seed,
+            seconds=seconds,
+            events=events,
+            workers=workers,
+            actions=int(seconds * actions_per_second),
+            deeds=int(seconds * deeds_per_second),
+        )
         for seed in seeds
     ]
     if len(every) == 1:

@@ -15,7 +15,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Final, NamedTuple
 
+from tests.chaos import operators
 from tests.chaos.fleet import LEASE_SECONDS, SOCKET_TIMEOUT_SECONDS, Fleet, Member, State
+from tests.chaos.operators import Deed, Operators
 from tests.chaos.proxy import Fault, Proxy
 
 PUBLISHERS: Final = "publishers"  # the name of their listener
@@ -23,6 +25,7 @@ _DELIVERY_SECONDS: Final = 0.4  # how long a signal waits for its target to get 
 _STALL_DELIVERY_SECONDS: Final = 1.5  # a worker that stalls with nothing in hand is not missed by anybody
 _TAKE_OVER_SECONDS: Final = 2.0  # others look for what is left every third of a lease
 _STOP_SECONDS: Final = 120.0
+_DEED_PATIENCE_SECONDS: Final = 20.0
 
 
 class Kind(StrEnum):
@@ -42,7 +45,7 @@ _MIX: Final[dict[Kind | Fault, int]] = {
 }  # fmt: skip
 
 
-_SIGNALS: Final[dict[Kind | Fault, int]] = {
+_SIGNALS: Final[dict[Kind | Fault | Deed, int]] = {
     Kind.KILL: signal.SIGKILL, Kind.STALL: signal.SIGSTOP, Kind.STOP: signal.SIGTERM,
 }  # fmt: skip
 
@@ -51,30 +54,33 @@ class Action(NamedTuple):
     """One thing that happens."""
 
     at_seconds: float
-    kind: Kind | Fault
+    kind: Kind | Fault | Deed
     target: int  # a worker; for faults, one more than the last is the publishers
     seconds: float  # until it ends
     after: int  # deliveries that the target may see first: else what is pending would be hit at every start
     delay_seconds: float  # after the next delivery
+    choice: int  # among what a deed can be done with
     spares_server: bool  # while it lasts: so that a stalled worker wakes up on a sound connection, to be fenced
 
 
-def plan(chance: random.Random, count: int, seconds: float, workers: int) -> list[Action]:
-    """Return so many actions over that time; how many of each kind does not depend on chance."""
-    kinds = [kind for kind, share in _MIX.items() for _ in range(-(-share * count // 100))]
+def plan(chance: random.Random, count: int, seconds: float, workers: int, *, deeds: int = 0) -> list[Action]:
+    """Return so many actions, and deeds of operators, over that time; how many of each does not depend on chance."""
+    kinds: list[Kind | Fault | Deed] = [kind for kind, share in _MIX.items() for _ in range(-(-share * count // 100))]
+    kinds += [deed for deed, share in operators.MIX.items() for _ in range(-(-share * deeds // 100))]
     chance.shuffle(kinds)
     times = sorted(chance.uniform(0.5, seconds) for _ in kinds)
     return [_action(chance, at, kind, workers) for at, kind in zip(times, kinds, strict=True)]
 
 
-def _action(chance: random.Random, at_seconds: float, kind: Kind | Fault, workers: int) -> Action:
+def _action(chance: random.Random, at_seconds: float, kind: Kind | Fault | Deed, workers: int) -> Action:
     target = chance.randrange(workers + isinstance(kind, Fault))
     delay_seconds = chance.choice((0, chance.uniform(0, 0.003), chance.uniform(0, 0.01)))
     spares_server = kind is Kind.STALL and chance.random() < 0.85
-    return Action(at_seconds, kind, target, _lasts(chance, kind), chance.randrange(4), delay_seconds, spares_server)
+    lasts, after, choice = _lasts(chance, kind), chance.randrange(4), chance.randrange(60)
+    return Action(at_seconds, kind, target, lasts, after, delay_seconds, choice, spares_server)
 
 
-def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
+def _lasts(chance: random.Random, kind: Kind | Fault | Deed) -> float:
     short, beyond_lease = chance.uniform(0, 1), LEASE_SECONDS + chance.uniform(0.5, 3)
     match kind:
         case Kind.KILL | Kind.STOP:
@@ -89,6 +95,11 @@ def _lasts(chance: random.Random, kind: Kind | Fault) -> float:
             return short
 
 
+def _is_given_up(action: Action, elapsed_seconds: float) -> bool:
+    """Tell whether a deed has found nothing to be done to for long: no file with rows, no worker that is well."""
+    return isinstance(action.kind, Deed) and elapsed_seconds > action.at_seconds + _DEED_PATIENCE_SECONDS
+
+
 class Chaos:
     """Carries a plan out on a fleet."""
 
@@ -99,6 +110,7 @@ class Chaos:
         self._number = 0
         self._stopping: dict[str, float] = {}  # by worker: when it must have stopped
         self._server_spared_until = 0.0
+        self.operators = Operators(fleet, self._later)
         self.done: Counter[str] = Counter()
         self.surprises: list[str] = []
 
@@ -109,13 +121,14 @@ class Chaos:
         while left or self._ends or self._stopping:
             self.look_after()
             elapsed = time.monotonic() - began
+            left = [action for action in left if not _is_given_up(action, elapsed)]
             performed = next(
                 (action for action in left if action.at_seconds <= elapsed and self._perform(action)), None
             )
             if performed is not None:
                 left.remove(performed)
                 self._note(performed)
-                if isinstance(performed.kind, Kind):  # the proxy counts its faults when they happen
+                if not isinstance(performed.kind, Fault):  # the proxy counts its faults when they happen
                     self.done[performed.kind] += 1
             yield 1 - len(left) / len(actions)
             time.sleep(0.02)
@@ -158,6 +171,8 @@ class Chaos:
         match action.kind:
             case Fault():
                 return self._strike(action.kind, action)
+            case Deed():
+                return self.operators.do(action.kind, action.target, action.seconds, action.choice)
             case Kind.KILL_SERVER | Kind.STALL_SERVER:
                 return self._hit_server(action)
             case _:
@@ -172,7 +187,8 @@ class Chaos:
 
     def _hit_server(self, action: Action) -> bool:
         server = self._fleet.server
-        if server.state is not State.UP or time.monotonic() < self._server_spared_until:
+        spared_until = max(self._server_spared_until, self.operators.spare_server_until)
+        if server.state is not State.UP or time.monotonic() < spared_until:
             return False
         if action.kind is Kind.KILL_SERVER:
             server.signal(signal.SIGKILL, State.DOWN)
@@ -207,7 +223,7 @@ class Chaos:
         """
         members = self._fleet.members
         turned = members[action.target :] + members[: action.target]
-        able = [member for member in turned if member.state is State.UP and member.is_alive() and member.is_ready()]
+        able = [member for member in turned if self._is_able(member)]
         for member in able:
             if self._proxy.at_delivery(
                 member.name, partial(member.signal, number, member.state),
@@ -218,3 +234,8 @@ class Chaos:
         if able:
             able[0].signal(number, able[0].state)
         return able[0] if able else None
+
+    @staticmethod
+    def _is_able(member: Member) -> bool:
+        is_up = member.state is State.UP and member.is_alive() and member.is_ready()
+        return is_up and time.monotonic() >= member.spared_until

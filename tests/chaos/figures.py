@@ -5,6 +5,7 @@ from typing import Final
 
 from rich.table import Table
 
+from tests.chaos.operators import Deed
 from tests.chaos.run import Report, Settings
 
 #: What a line shows, and how wide.
@@ -15,6 +16,11 @@ _COLUMNS: Final[Mapping[str, tuple[int, Callable[[Report], int]]]] = {
     "stalls": (7, lambda report: report.stalls),
     "cuts": (6, lambda report: report.cuts),
     "restarts": (9, lambda report: report.server_restarts),
+    "losses": (7, lambda report: report.found.losses),
+    "rings": (7, lambda report: report.rings),
+    "deeds": (6, lambda report: sum(report.happened[deed] for deed in Deed)),
+    "cut off": (8, lambda report: report.found.cut),
+    "named": (6, lambda report: report.found.doubled_and_named),
     "fenced": (7, lambda report: report.found.fenced),
     "audits": (7, lambda report: report.audits),
     "seconds": (8, lambda report: round(report.seconds)),
@@ -52,6 +58,10 @@ def summary(settings: Settings, report: Report) -> Table:
         ("cuts", report.cuts),
         ("server restarts", report.server_restarts),
         ("everything that happened", ", ".join(f"{count} {name}" for name, count in happened)),
+        ("times that the server forgot", found.losses),
+        ("batches out of the rings", report.rings),
+        ("rows cut off by hand", found.cut),
+        ("rows twice, and named", found.doubled_and_named),
         ("workers fenced", found.fenced),
         ("batches sent again", f"{report.resent}, {report.duplicates} of them were there"),
         ("audits", report.audits),

@@ -1,7 +1,8 @@
 """Producers: threads that publish as the plugin does, through its script, and never let go of a batch.
 
 A failure tells nothing about whether the batch was added, so the same batch goes out again under the same number until
-the server says OK or DUPLICATE. A GAP would mean that the server lost what it had acknowledged: reported, and the end.
+the server says OK or DUPLICATE. What the server had acknowledged is kept in a ring: where it has forgotten the last of
+that, which a GAP tells, or a look at the number that it has, all of it is sent again.
 """
 
 import itertools
@@ -26,6 +27,7 @@ _NUMBERS_EACH: Final = 100_000_000  # numbers of events that a producer has for 
 _BURSTS: Final = 40
 _SOCKET_TIMEOUT_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.5  # at the number that the server has
 
 
 class Published(NamedTuple):
@@ -34,6 +36,7 @@ class Published(NamedTuple):
     event_type: str
     number: int
     recipients: int
+    key: str = ""  # of its entry, as the workers know it
 
     def addresses(self) -> Iterator[str]:
         """Yield its recipients, as `make_event` names them."""
@@ -49,6 +52,7 @@ class Schedule:
     def __init__(self, events: int, seconds: float) -> None:
         self.events = events
         self.done = 0.0  # share of the chaos that is over
+        self.is_over = False  # nothing happens to the server any more
         self._seconds = seconds
 
     def due(self, elapsed_seconds: float) -> int:
@@ -74,9 +78,13 @@ class Producer(threading.Thread):
         )  # fmt: skip
         self._sha = ""
         self._seq = 0
+        self._ring: list[list[object]] = []  # every batch that was acknowledged, by its number from one
+        self._look_at = 0.0
+        self._has_all = False
         self._given_up = threading.Event()
         self.published: list[Published] = []
         self.resent = 0
+        self.rings = 0  # batches of the ring that were sent again
         self.duplicates = 0
         self.trouble = ""
 
@@ -88,12 +96,43 @@ class Producer(threading.Thread):
         """Publish everything, as the schedule has it."""
         began = time.monotonic()
         with suppress(redis.RedisError):
-            while not self._given_up.is_set() and len(self.published) < self._schedule.events:
+            while not self._given_up.is_set() and not self._is_done():
                 if len(self.published) < self._schedule.due(time.monotonic() - began):
                     self._publish_one()
+                elif time.monotonic() >= self._look_at:
+                    self._catch_up()
                 else:
                     self._given_up.wait(0.02)
         self._client.close()
+
+    def _is_done(self) -> bool:
+        """Tell whether everything is out, and nothing will be forgotten any more."""
+        return len(self.published) >= self._schedule.events and self._has_all
+
+    def _catch_up(self) -> None:
+        """Look whether the server has everything, as the plugin does when it is connected again."""
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        is_over = self._schedule.is_over
+        try:
+            stored: bytes | None = self._client.hget(self._keys[0], self.name)
+        except redis.RedisError:
+            return
+        last = int(stored.partition(b":")[0]) if stored else 0
+        self._send_again(last, self._seq + 1)
+        self._has_all = is_over and last == self._seq
+
+    def _send_again(self, last: int, before: int) -> None:
+        """Send what the server has forgotten, the first with a word that it had been acknowledged.
+
+        What fails, or is forgotten once more meanwhile, is met by the next look, or by the next try of a batch.
+        """
+        for number, batch in enumerate(self._ring[last : before - 1]):
+            again = [*batch[:2], "" if number else "0 0 0", *batch[3:]]
+            self.rings += 1
+            with suppress(redis.RedisError):
+                self._client.evalsha(self._sha, len(self._keys), *self._keys, *again)
+                continue
+            return
 
     def _publish_one(self) -> None:
         left = self._schedule.events - len(self.published)
@@ -108,7 +147,9 @@ class Producer(threading.Thread):
                 each["eventId"] = f"{self.name}:{self._seq}:{next(numbers)}"
             arguments += (event_type, len(events), encode(made))
         if self._send(arguments):
-            self.published += (event for events in batch.values() for event in events)
+            self._ring.append(arguments)
+            key = f"{self.name}:{self._seq}"
+            self.published += (event._replace(key=key) for events in batch.values() for event in events)
 
     def _batch(self, size: int) -> dict[str, list[Published]]:
         """Make up a batch: one to three types, mostly one recipient an event."""
@@ -138,7 +179,8 @@ class Producer(threading.Thread):
                 return self._fail(f"{type(error).__name__}: {error}")
             else:
                 if reply[0] == b"GAP":
-                    return self._fail(f"GAP: the server has {reply[1]} as the last batch, this one is {self._seq}")
+                    self._send_again(int(reply[1]), int(str(arguments[1])))
+                    continue
                 self.duplicates += reply[0] == b"DUPLICATE"
                 return True
         return False

@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     workers: int
     actions: int
+    deeds: int = 0  # of operators
 
 
 class Report(msgspec.Struct):
@@ -46,6 +47,7 @@ class Report(msgspec.Struct):
     seconds: float = 0.0  # until everything was committed
     resent: int = 0
     duplicates: int = 0
+    rings: int = 0  # batches that producers sent again, since the server had forgotten them
     audits: int = 0  # while it went on, and at the end
     found: Found = msgspec.field(default_factory=Found)
     differences: list[str] = msgspec.field(default_factory=list)
@@ -77,8 +79,10 @@ class _Run:
         self._proxy = proxy
         self._show = show
         self._chaos = Chaos(fleet, proxy)
-        self._audits = Audits(fleet)
-        self._plan = plan(random.Random(settings.seed), settings.actions, settings.seconds, settings.workers)
+        self._audits = Audits(fleet, self._chaos.operators)
+        self._plan = plan(
+            random.Random(settings.seed), settings.actions, settings.seconds, settings.workers, deeds=settings.deeds
+        )
         self._schedule = Schedule(settings.events // _PRODUCERS + 1, settings.seconds)
         self.producers = [
             Producer(index, proxy.ports[PUBLISHERS], PARTITION, settings.seed, self._schedule)
@@ -98,6 +102,7 @@ class _Run:
         for done in self._chaos.run(self._plan):
             self._schedule.done = done
             self._observe()
+        self._schedule.is_over = True
         while not self._all_published():
             self._wait_until(partial(self._goes_on, self._published()), "more is published")
         while (left := self._left()) != 0:
@@ -168,13 +173,15 @@ class _Run:
     def _finish(self) -> None:
         report = self.report
         published: list[Published] = [event for producer in self.producers for event in producer.published]
-        report.found = compare(self._fleet, published)
-        self._audits.finish()
+        report.found = compare(self._fleet, published, self._chaos.operators.cut)
+        self._audits.finish(report.found)
         report.audits = self._audits.done
         report.resent = sum(producer.resent for producer in self.producers)
         report.duplicates = sum(producer.duplicates for producer in self.producers)
         troubles = [producer.trouble for producer in self.producers if producer.trouble]
-        report.differences = troubles + self._chaos.surprises + report.found.differences + self._audits.differences
+        report.rings = sum(producer.rings for producer in self.producers)
+        surprises = self._chaos.surprises + self._chaos.operators.surprises
+        report.differences = troubles + surprises + report.found.differences + self._audits.differences
 
 
 def run(settings: Settings, home: Path, show: Callable[[Report], None]) -> Report:

@@ -1,5 +1,6 @@
 """A3 and E: a server forgets; no acknowledged row leaves the files, and no event that comes again has a second row."""
 
+import json
 import os
 import signal
 
@@ -8,6 +9,8 @@ import pytest
 from tests.field.forgetting import ALL, forgetting
 from tests.field.site import KEYS, Site, is_long
 from tests.support.servers import WorkerProcess
+from worker.errors import ExitCode
+from worker.stream.keys import GROUP
 
 #: When the server forgets: before it stops, each worker did this.
 STOPPED, KILLED, ALIVE, STALLED = "stopped", "killed", "alive", "stalled"
@@ -15,11 +18,12 @@ SHORT = {
     ("emptied", STOPPED), ("restored", KILLED), ("flushall", ALIVE), ("keys-restored", STOPPED), ("no-records", KILLED),
     ("no-streams", STOPPED), ("no-producers", ALIVE), ("everything-but-streams", STOPPED),
 }  # fmt: skip
+REFUSED = {"no-streams-nor-records"}  # at a start; see below
 CASES = [
     pytest.param(how, moment, id=f"{how}-{moment}")
     for how in ALL
     for moment in (STOPPED, KILLED, ALIVE)
-    if is_long() or (how, moment) in SHORT
+    if (is_long() or (how, moment) in SHORT) and how not in REFUSED
 ]
 
 
@@ -148,3 +152,47 @@ def test_an_operator_who_deletes_one_key_after_the_other_costs_no_row(site: Site
         site.write(6)
     site.check(worker)
     site.check_recovered()
+
+
+def test_where_nobody_can_say_how_far_the_group_was_a_person_is_asked_and_no_row_is_touched(site: Site) -> None:
+    """Streams and records are deleted, the ledger is there: a new group could begin before what has rows."""
+    worker = site.started()
+    site.write(30)
+    site.stop(worker)
+    before = site.rows()
+    site.client.delete(*KEYS.streams.values(), KEYS.records)
+    code, said = site.refused(worker)
+    assert code == ExitCode.SERVER_REFUSED, said
+    assert "XGROUP CREATE" in said
+    assert site.rows() == before
+    for key in KEYS.streams.values():
+        site.client.xgroup_create(key, GROUP, "0", mkstream=True)
+    worker.start()
+    site.publisher.publish_some(9)
+    site.check(worker)
+
+
+def test_what_stands_twice_since_its_writer_was_away_for_longer_than_a_lease_is_noted_entry_by_entry(
+    site: Site,
+) -> None:
+    """What docs/delivery.md names: another directory gets it, before the writer can say that it has it."""
+    other_path = site.base / "other"
+    worker = site.started()
+    site.write(30)
+    leave(worker, STALLED)
+    site.client.flushall()
+    other = site.started("worker-2", other_path)
+    site.publisher.catch_up()
+    site.wait(lambda: site.rows(other_path).total() == 30, "what comes again")
+    come_back(worker, STALLED)
+    site.told(worker, "entries.twice")
+    site.publisher.publish_some(9)
+    paths = (site.path, other_path)
+    site.settle(*paths)
+    site.stop(worker, other)
+    rows = site.rows(*paths)
+    assert rows.keys() == site.expected().keys()
+    doubled = {rcpt for rcpt, count in rows.items() if count > 1}
+    [note] = site.notes("twice*.json")
+    assert json.loads(note.read_bytes())["count"] == len(doubled) == 30
+    assert max(rows.values()) == 2

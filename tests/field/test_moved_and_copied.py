@@ -17,6 +17,7 @@ from worker.errors import ExitCode
 REFUSED = ExitCode.DIRECTORY_REFUSED
 SHORT = {"tar", "rsync", "without-dot-files"}
 
+long = pytest.mark.skipif(not is_long(), reason="FIELD=all: it waits for several leases")
 any_copy = pytest.mark.parametrize(
     "copy", [pytest.param(copy, id=name) for name, copy in copying.ALL.items() if is_long() or name in SHORT]
 )
@@ -137,7 +138,7 @@ def copy_of(site: Site, copy: Copy = copying.rsync) -> Path:
     return there
 
 
-@pytest.mark.parametrize("name", ["worker-1", "worker-2"])
+@pytest.mark.parametrize("name", ["worker-1", pytest.param("worker-2", marks=long)])
 def test_a_copy_that_is_started_beside_its_original_is_refused_and_the_original_goes_on(site: Site, name: str) -> None:
     worker = site.started()
     site.write(30)
@@ -153,6 +154,7 @@ def test_a_copy_that_is_started_beside_its_original_is_refused_and_the_original_
     assert worker.log().count("worker.recovering") == 0
 
 
+@long
 def test_a_copy_that_is_started_again_and_again_does_not_disturb_the_original(site: Site) -> None:
     worker = site.started()
     site.write(9)
@@ -166,7 +168,7 @@ def test_a_copy_that_is_started_again_and_again_does_not_disturb_the_original(si
     assert worker.log().count("worker.recovering") == 0
 
 
-@pytest.mark.parametrize("copy", [copying.cp, copying.hard_links], ids=["cp-a", "hard links"])
+@pytest.mark.parametrize("copy", [pytest.param(copying.cp, id="cp-a"), pytest.param(copying.hard_links, marks=long)])
 def test_a_copy_that_goes_on_while_the_original_stalls_leaves_each_row_in_one_of_them(site: Site, copy: Copy) -> None:
     worker = site.started()
     site.write(12)
@@ -211,6 +213,7 @@ def test_the_same_directory_by_a_link_is_no_copy(site: Site) -> None:
     site.check(worker, second)
 
 
+@long
 def test_a_copy_of_a_directory_of_two_workers_is_refused_to_both(site: Site) -> None:
     workers = [site.started(), site.started("worker-2")]
     site.write(30)

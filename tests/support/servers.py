@@ -107,6 +107,7 @@ class WorkerProcess:
     module = "worker"  # that is run
 
     def __init__(self, ini: Path, url: str | None, name: str = "worker-1", log: Path | None = None) -> None:
+        self.environment: dict[str, str] = {}  # beyond that of the tests
         self._log = log or ini.with_name(f"{name}.log")
         self._ini = ini
         self._arguments = ["--config", str(ini), "--name", name, *(["--redis", url] if url else [])]
@@ -118,8 +119,9 @@ class WorkerProcess:
         self._read_from = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "work", *self._arguments], stderr=log, stdout=log
-            )
+                [sys.executable, "-m", self.module, "work", *self._arguments],
+                stderr=log, stdout=log, env=os.environ | self.environment,
+            )  # fmt: skip
         if ready:
             wait_until(lambda: "worker.ready" in self.log() or not self.is_alive(), "worker.ready")
             assert self.is_alive(), self.log()

@@ -87,12 +87,25 @@ def test_what_is_begun_anew_keeps_what_was_written_lately(make: Make, tmp_path: 
     book = make()
     book.begin(Record(), [])
     commit(book, 1, "old", at_ms=0)
-    commit(book, 2, "a", at_ms=600_001)
+    for minute in range(1, 12):
+        commit(book, 1 + minute, "a", at_ms=minute * 60_000)
     book.close()
     told = read(tmp_path)
-    assert keys(told) == ["a"]
+    assert keys(told) == 11 * ["a"]
     make().begin(record(2), told.window)
-    assert (read(tmp_path).record, keys(read(tmp_path))) == (record(2), ["a"])
+    assert (read(tmp_path).record, keys(read(tmp_path))) == (record(2), 11 * ["a"])
+
+
+@pytest.mark.parametrize("jump_ms", [40 * 86_400_000, 3_600_000, 0, -3_600_000, -10 * 86_400_000])
+def test_a_clock_that_was_set_makes_nobody_forget_what_was_written_right_before(
+    make: Make, tmp_path: Path, jump_ms: int
+) -> None:
+    book, now_ms = make(), 1_800_000_000_000
+    book.begin(Record(), [])
+    commit(book, 1, "before", at_ms=now_ms)
+    commit(book, 2, "meanwhile", at_ms=now_ms + jump_ms)
+    commit(book, 3, "after", at_ms=now_ms + 1_000)
+    assert keys(read(tmp_path)) == ["before", "meanwhile", "after"]
 
 
 def test_a_journal_that_has_grown_is_turned_over_and_forgets_nothing_of_the_last_minutes(
