@@ -99,7 +99,7 @@ BREAKAGES_OF_KNOWLEDGE = (
     ),
     Breakage(
         "49", "a lease of the own name does not count",
-        (Edit(_REGISTER, "    alive[#alive + 1] = consumer --", "    --"),),
+        (Edit(_REGISTER, "  if home_of(owner) == directory and not held[consumer] then\n", "  if false then\n"),),
         f"{_DIRECTORIES}::test_trap_49_a_copy_is_refused_while_the_original_works[a]",
     ),
     Breakage(

@@ -169,6 +169,7 @@ def test_an_entry_read_alone_is_not_taken_back_from_who_took_it_over(two: Simula
         two.step_to(0, "commit a")
         two.step(0, 2)  # new files
         two.step_to(0, "read_alone" if death == 2 else "commit")
+    two.step(1, 100)  # has no lease yet, so its neighbour's starts have fenced it; it recovers
     two.lapse(0)
     two.step_to(1, "commit")
     two.step(0, 30)  # fenced; it recovers
