@@ -116,7 +116,14 @@ class Directory:
 
     def _location_at(self, place: Place) -> Location:
         names = Names(self._names, place.event_type, self.consumer)
-        return Location(place, names, self._names.timezone, archiving=self.is_archiving)
+        return Location(
+            place, names, self._names.timezone, archiving=self.is_archiving, elsewhere=lambda: self._elsewhere(place)
+        )
+
+    def _elsewhere(self, place: Place) -> list[Path]:
+        """Return where else files of a type stand, by other configurations: names are told from them, too."""
+        others = (each for each in places(self._settings) if each.event_type == place.event_type)
+        return [path for each in others if each.open != place.open for path in each.directories]
 
     # What it is
 

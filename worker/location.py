@@ -6,7 +6,7 @@ What survives a crash: the book of names (`<location>/.names`).
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -22,8 +22,16 @@ from worker.naming import Names, Stamp, next_stamp
 class Location:
     """The directory of one type's open files, and the archive inside it."""
 
-    def __init__(self, place: Place, names: Names, timezone: tzinfo, *, archiving: bool) -> None:
-        """`names` and `timezone` are for new files; those that stand there may have been named otherwise."""
+    def __init__(
+        self, place: Place, names: Names, timezone: tzinfo, *, archiving: bool,
+        elsewhere: Callable[[], Sequence[Path]] = tuple,
+    ) -> None:  # fmt: skip
+        """`names` and `timezone` are for new files; those that stand there may have been named otherwise.
+
+        `elsewhere` returns where files of the type stand that other configurations made: a record, and whoever asks
+        for a file, knows it by its name alone.
+        """
+        self._elsewhere = elsewhere
         self.path = place.open
         self.archive = place.archive
         self.place = place
@@ -115,5 +123,7 @@ class Location:
 
     def _is_used(self, name: str) -> bool:
         return any(
-            os.path.lexists(directory / used) for directory in self.place.directories for used in (name, f"{name}.json")
+            os.path.lexists(directory / used)
+            for directory in (*self.place.directories, *self._elsewhere())
+            for used in (name, f"{name}.json")
         )

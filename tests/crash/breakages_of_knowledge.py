@@ -168,6 +168,11 @@ BREAKAGES_OF_KNOWLEDGE = (
         "tests/loop/test_sealed_files.py::test_a_move_that_was_interrupted_before_the_directory_was_copied_is_finished",
     ),
     Breakage(
+        "step 12", "a name that stands in another location of the type is given out",
+        (Edit("worker/location.py", "(*self.place.directories, *self._elsewhere())", "self.place.directories"),),
+        "tests/loop/test_book_of_names.py::test_a_name_that_stands_in_another_location_of_the_type_is_not_used",
+    ),
+    Breakage(
         "59", "a worker that lost its name says nothing of what it wrote",
         (Edit(_JOINING, "            self._hand_in()\n", ""),),
         f"{_FORGETTING}::test_trap_59_a_worker_whose_name_was_taken_hands_in_what_it_wrote_before_it_ends",
