@@ -272,6 +272,8 @@ def _check_ledger(simulation: Simulation, found: Counter[str]) -> None:
     standing = sum(found.values())
     standing -= len(_dead(simulation)) if not simulation.tail_was_lost else 0
     abandoned = simulation.wire.witness.abandoned() if simulation.wire.witness else set()
+    if simulation.was_replaced_in_place:
+        abandoned |= set(_kept(simulation))
     least, most = standing - len(abandoned & found.keys()), standing + len(abandoned - found.keys())
     assert least <= counted["rows"] <= most, (counted, standing)
     assert counted["events"] == counted["published"] - counted["dead"], counted
