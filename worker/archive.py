@@ -117,7 +117,7 @@ def _move(file: AccountingFile, location: Location) -> Path:
     make_directory(location.archive)
     if location.archive.samefile(path.parent):  # a link back, or a bind mount: it stands there already
         return path
-    if not has(file, location) and not _is_copied(file, target) and not _link_both(file, target):
+    if not has(file, location) and not _link_both(file, target):
         return path
     sync_directory(location.archive)
     if file.is_still_there():
@@ -128,19 +128,21 @@ def _move(file: AccountingFile, location: Location) -> Path:
 
 
 def _is_copied(file: AccountingFile, target: Path) -> bool:
-    """Tell whether the same stands in the archive as another file: the directory was copied in the middle of a move.
+    """Tell whether the same stands in the archive as another file, durably: a directory was copied in mid-move.
 
     Two names of one file become two files then, as `rsync` without `-H` makes them.
     """
-    beside = manifest_path(target)
-    if target == file.path or not (beside.exists() and target.is_file() and not target.is_symlink()):
+    if target == file.path or target.is_symlink() or not target.is_file() or file.stands_at(target):
         return False
     with target.open("rb") as content:
+        os.fsync(content.fileno())
         return hashlib.file_digest(content, "sha256").hexdigest() == file.read_sha256()
 
 
 def _link_both(file: AccountingFile, target: Path) -> bool:
     """Link a file and its manifest under their second names; False where that cannot be."""
+    if _is_copied(file, target):
+        return _link(manifest_path(file.path), manifest_path(target)) or manifest_path(target).is_file()
     if not _link(file.path, target):
         return False
     if not file.stands_at(target):  # what was linked has replaced it

@@ -123,7 +123,9 @@ class Location:
 
     def _is_used(self, name: str) -> bool:
         return any(
-            os.path.lexists(directory / used) for directory in self.place.directories for used in (name, f"{name}.json")
+            os.path.lexists(directory / used)
+            for directory in (*self.place.directories, *self._others)
+            for used in (name, f"{name}.json")
         )
 
 

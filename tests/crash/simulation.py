@@ -105,6 +105,9 @@ class Simulation:
         self.publisher.publish_some(0)
         self._saved: dict[str, int] = {}  # by type: how many events had been published
         self.tail_was_lost = False
+        self.was_replaced_in_place = (
+            False  # the server's data, by older data, while its process and connections went on
+        )
         self.gone_with_the_server: set[str] = set()  # recipients of events that no ring has any more
         self._is_disk_bad = False
         self.troubles = [Troubles() for _ in self.paths]
@@ -340,6 +343,7 @@ class Simulation:
             return
         self.tell("the server forgets", "everything" if everything else "its tail", "restarts" if restarts else "")
         self.tail_was_lost = True
+        self.was_replaced_in_place |= not restarts and not everything
         kept = {} if everything else self._saved
         forgotten = [e for name, events in self.publisher.published.items() for e in events[kept.get(name, 0) :]]
         coming = [each for each in forgotten if again and self.publisher.can_send_again(each)]

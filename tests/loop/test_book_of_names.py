@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.events import TYPES
 from tests.loop.conftest import Lab
 from tests.support.files import check_manifest, data_files, sealed_files
 from tests.support.workers import drain, settings
@@ -130,3 +131,20 @@ def test_foreign_files_stay_as_they_are_where_the_book_cannot_be_read(lab: Lab) 
         lab.clock.now += 60
         worker.step()
     assert foreign.read_text() == "the old plugin's"
+
+
+def test_a_name_that_stands_in_another_location_of_the_type_is_not_used(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab.clock, "wall", lambda: 1_795_373_300.0)  # all within a second
+    lab.publisher.publish_some(3)
+    worker = lab.worker()
+    drain(worker, 3)
+    lab.die(worker)
+    lab.configure("directory", location={name: f"open/{name}" for name in TYPES})
+    worker = lab.worker()
+    lab.publisher.publish_some(3)
+    drain(worker, 3)
+    lab.stop(worker)
+    files = [each.name for each in lab.path.rglob("*.tsv")]
+    assert len(files) == len(set(files)) == 6

@@ -14,7 +14,7 @@ from schemas.events import TYPES
 from tests.loop.conftest import Lab
 from tests.loop.test_crashes_and_lost_replies import Killed, fail_once
 from tests.loop.test_disk import failing
-from tests.support.files import check_manifest, sealed_files
+from tests.support.files import check_manifest, data_files, sealed_files
 from tests.support.workers import changed, drain, settings
 from worker import archive, records
 from worker.errors import DiskTrouble
@@ -119,15 +119,19 @@ def test_a_move_to_the_archive_that_was_interrupted_is_finished_by_another_worke
     assert b".tsv" not in lab.client.hget(lab.keys.records, f"worker-1 {other._directory.id}")
 
 
+@pytest.mark.parametrize("has_manifest", [True, False])
 @pytest.mark.parametrize("finisher", ["worker-1", "worker-2"])
 def test_a_move_that_was_interrupted_before_the_directory_was_copied_is_finished(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, finisher: str
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, *, finisher: str, has_manifest: bool
 ) -> None:
     rotate_and_die(lab, monkeypatch)
     shutil.copytree(lab.path, lab.path.with_name("copy"))  # two names become two files
     shutil.rmtree(lab.path)
     lab.path.with_name("copy").rename(lab.path)
-    assert len(sealed_files(lab.path, "delivered")) == 2
+    if not has_manifest:
+        [archived] = [each for each in sealed_files(lab.path, "delivered") if each.parent.name == "archive"]
+        manifest_path(archived).unlink()
+    assert len(data_files(lab.path, "delivered")) >= 2
     lab.client.delete(lab.keys.lease("worker-1"))  # it runs out
     worker = lab.worker(settings(lab.path, name=finisher))
     lab.clock.now += 60
@@ -135,6 +139,7 @@ def test_a_move_that_was_interrupted_before_the_directory_was_copied_is_finished
     [file] = sealed_files(lab.path, "delivered")
     assert file.parent.name == "archive"
     assert check_manifest(file).rows == 1
+    assert not file.parent.with_name(file.name).exists()
 
 
 @pytest.mark.parametrize("fault", ["server", "disk"])
