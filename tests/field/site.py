@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
 from tests.support.events import recipients_of
@@ -215,6 +216,10 @@ def open_files(path: Path) -> list[Path]:
 def is_long() -> bool:
     """Tell whether the long form is asked for."""
     return os.environ.get("FIELD") == "all"
+
+
+#: A test, or a case of one, that only the long form has.
+long = pytest.mark.skipif(not is_long(), reason="FIELD=all")
 
 
 def content(path: Path) -> dict[str, bytes]:

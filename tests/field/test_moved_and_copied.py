@@ -10,14 +10,13 @@ import pytest
 
 from tests.field import copying
 from tests.field.copying import Copy
-from tests.field.site import Site, content, is_long, open_files
+from tests.field.site import Site, content, is_long, long, open_files
 from tests.support.files import rows_of
 from worker.errors import ExitCode
 
 REFUSED = ExitCode.DIRECTORY_REFUSED
 SHORT = {"tar", "rsync", "without-dot-files"}
 
-long = pytest.mark.skipif(not is_long(), reason="FIELD=all: it waits for several leases")
 any_copy = pytest.mark.parametrize(
     "copy", [pytest.param(copy, id=name) for name, copy in copying.ALL.items() if is_long() or name in SHORT]
 )
@@ -232,7 +231,7 @@ def test_a_copy_of_a_directory_of_two_workers_is_refused_to_both(site: Site) -> 
 # A4: the directory is gone
 
 
-@pytest.mark.parametrize("how", ["removed", "emptied", "another directory"])
+@pytest.mark.parametrize("how", ["removed", "emptied", pytest.param("another directory", marks=long)])
 def test_a_directory_that_is_gone_is_refused_and_nothing_is_made_in_its_place(site: Site, how: str) -> None:
     """50 + 50 rows, worker stopped, `rm -rf` of the directory (or its volume not mounted), start."""
     worker = site.started()
@@ -257,7 +256,9 @@ def test_a_directory_that_is_gone_is_refused_and_nothing_is_made_in_its_place(si
     site.check(worker)
 
 
-@pytest.mark.parametrize("what", ["delivered", "delivered/archive", "journal", "series"])
+@pytest.mark.parametrize(
+    "what", ["delivered", pytest.param("delivered/archive", marks=long), "journal", pytest.param("series", marks=long)]
+)
 def test_a_part_of_the_directory_that_is_gone_is_told_and_what_is_left_goes_on(site: Site, what: str) -> None:
     worker = site.started()
     site.write(9)
