@@ -169,7 +169,7 @@ BREAKAGES_OF_KNOWLEDGE = (
     ),
     Breakage(
         "step 12", "a name that stands in another location of the type is given out",
-        (Edit("worker/location.py", "(*self.place.directories, *self._elsewhere())", "self.place.directories"),),
+        (Edit("worker/location.py", "(*self.place.directories, *self._others)", "self.place.directories"),),
         "tests/loop/test_book_of_names.py::test_a_name_that_stands_in_another_location_of_the_type_is_not_used",
     ),
     Breakage(
