@@ -15,6 +15,7 @@ import msgspec
 
 from worker.catalogue import expired
 from worker.durable import write_durably
+from worker.fields import FileName
 from worker.inventory import Place
 from worker.log import event
 from worker.naming import Names, Stamp
@@ -32,7 +33,7 @@ class Book(msgspec.Struct, frozen=True):
     """The names that a location has given out: the last one's stamp, and those of files not known to be finished."""
 
     last: str = ""
-    open: tuple[str, ...] = ()
+    open: tuple[FileName, ...] = ()
 
 
 def load(location: Path) -> Book:

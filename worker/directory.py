@@ -7,11 +7,12 @@ locations. Nothing is made in a directory that is not the one, or not mounted.
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 
 import msgspec
 
 from schemas.events import TYPES
-from worker import evidence, identity, locks, process_id, series
+from worker import evidence, identity, journal, locks, process_id, series
 from worker.accounting_file import AccountingFile
 from worker.durable import make_directory
 from worker.errors import DirectoryRefused, DiskTrouble, PlaceTaken
@@ -22,6 +23,8 @@ from worker.naming import Names
 from worker.records import FileState
 from worker.series import Series
 from worker.settings import DirectorySettings, NameSettings, RowSettings
+
+_TOLD_AT_MOST = 1000
 
 
 class Directory:
@@ -41,6 +44,7 @@ class Directory:
         self.is_archiving = archiving
         self._settings = settings
         self._names = names
+        self._told: dict[str, None] = {}
         self.born_into = {event_type: _series(settings, rows, event_type) for event_type in TYPES}  # new files
         try:
             identity.require_partition(self.path, partition)
@@ -83,6 +87,20 @@ class Directory:
     def location_of(self, event_type: str, state: FileState) -> Location:
         """Return where a file stands, by its series; in the configured place where nothing tells."""
         return self._location(self.series_of(event_type, state) or self.born_into[event_type])
+
+    def path_of(self, event_type: str, state: FileState) -> Path:
+        """Return where a file that a record names stands, or stood. Only what was given out may be opened there."""
+        return self.location_of(event_type, state).path / state.name
+
+    def gave_out(self, event_type: str, state: FileState) -> bool:
+        """Tell whether this directory gave the name of a file out: its book of names knows it, or a journal.
+
+        A record tells nothing of it, since whoever can write to the server can write one. Raises OSError.
+        """
+        if state.name in self.location_of(event_type, state).given_out():
+            return True
+        journals = (journal.last_record(self.path, consumer) for consumer in journal.consumers(self.path))
+        return any(state.name in record.names_of(event_type) for record in journals if record)
 
     def place_of(self, event_type: str, state: FileState) -> Place:
         """Return the same with all archives that the location ever had."""
@@ -159,6 +177,15 @@ class Directory:
         """Prove, in each location, that so many bytes can be made durable. Raises DiskTrouble."""
         for location in self.locations.values():
             location.prove_writable(self.consumer, size)
+
+    def is_news(self, what: str) -> bool:
+        """Tell whether something is said for the first time by this process; the last ones that were are kept."""
+        if what in self._told:
+            return False
+        self._told[what] = None
+        if len(self._told) > _TOLD_AT_MOST:
+            del self._told[next(iter(self._told))]
+        return True
 
     def release(self) -> None:
         """Give the consumer's lock up."""

@@ -196,18 +196,19 @@ class Files:
         file = self._held.get(closing.file.name)
         if file is None or not archive.has(file, location):
             file = self._restore(closing, in_doubt=in_doubt)
-        if file is None:
+        if file is None and self._directory.gave_out(closing.event_type, closing.file):
             archive.finish(location.path / closing.file.name, location.archive)
-        else:
+        elif file is not None:
             self.seal(closing)
 
     def _restore(self, named: Closing, *, in_doubt: bool) -> AccountingFile | None:
         """Return a recorded file, locked and cut to its recorded length; None where it is not there any more.
 
-        One that has become shorter is sealed as it is, whatever the record wants.
+        One that has become shorter is sealed as it is, whatever the record wants. What this directory never gave out is
+        not looked at.
         """
         event_type, state = named.event_type, named.file
-        path = self._directory.location_of(event_type, state).path / state.name
+        path = self._directory.path_of(event_type, state)
         file = self._held.get(state.name)
         if file is not None and not file.is_still_there():
             file.acknowledge(state)
@@ -216,7 +217,7 @@ class Files:
             return None
         if file is not None:
             file.acknowledge(state)
-        elif (file := AccountingFile.reopen(path, state)) is None:
+        elif (file := self._reopen(event_type, state, path)) is None:
             mending.tell_gone(self._directory, event_type, state, path)
             return None
         self._held[state.name] = file
@@ -228,6 +229,9 @@ class Files:
             case Mended.OVER:
                 del self._held[state.name]
         return None
+
+    def _reopen(self, event_type: str, state: FileState, path: Path) -> AccountingFile | None:
+        return AccountingFile.reopen(path, state) if self._directory.gave_out(event_type, state) else None
 
     def release(self) -> None:
         """Close every file and give up every lock, whatever state they are in; the record tells the rest."""

@@ -14,12 +14,13 @@ import msgspec
 
 from worker import identity, journal, locks, process_id, recovery
 from worker.directory import Directory
-from worker.errors import DirectoryAtWork, DirectoryRefused, DiskTrouble, NameHeld, NameTaken
+from worker.errors import DirectoryAtWork, DirectoryRefused, DiskTrouble, NameHeld, NameTaken, ServerRefused
 from worker.event_keys import keys_of
 from worker.files import Files
 from worker.identity import Token
 from worker.journal import Journal
 from worker.log import event
+from worker.mending import strangers
 from worker.patience import Patience
 from worker.records import Record
 from worker.salvage import note
@@ -182,6 +183,7 @@ class Joining:
             told = journal.read(path, consumer, self._directory.id)
         mine = self._committed.record or told.record
         plan = recovery.plan(mine, registration.record)
+        self._refuse_strangers(plan.record)
         if plan.restore:
             event(_log, "server.lost_its_tail", logging.ERROR, commits=plan.lost_commits)
         if self._journal.is_open:
@@ -195,6 +197,15 @@ class Joining:
         self._committed.record = adopted
         if plan.restore:
             self._put_back(self._files.restorable(adopted))
+
+    def _refuse_strangers(self, record: Record) -> None:
+        """Raise ServerRefused for a record that names files which are not ours: no worker wrote it."""
+        for event_type, state in strangers(self._directory, record):
+            raise ServerRefused(
+                f"{self._stream.records_key}: the record of {self._directory.consumer} {self._directory.id} names "
+                f"{state.name!r} of {event_type}: expected a name that {self._directory.path} gave out. Nothing here "
+                "was touched. Remove the field where somebody wrote it: the journal knows what is committed"
+            )
 
     def _put_back(self, record: Record) -> None:
         self._stream.send_commit(record, {}, restore=True)

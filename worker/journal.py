@@ -22,6 +22,8 @@ from msgspec import Struct
 
 from worker.durable import make_directory, sync_directory, write_all, write_new
 from worker.errors import DiskTrouble
+from worker.fields import Count
+from worker.locks import is_name
 from worker.log import event
 from worker.records import Record
 
@@ -51,8 +53,8 @@ class Head(Struct, frozen=True, kw_only=True, tag="head"):
 class Intent(Struct, frozen=True, kw_only=True, tag="intent"):
     """A commit is about to be sent."""
 
-    commit: int  # its number: the record's `batch`
-    at_ms: int  # by the worker's clock
+    commit: Count  # its number: the record's `batch`
+    at_ms: Count  # by the worker's clock
     keys: EventKeys
 
 
@@ -71,7 +73,7 @@ class Adopted(Struct, frozen=True, kw_only=True, tag="adopted"):
 class Written(Struct, frozen=True, kw_only=True, tag="written"):
     """Keys of events whose rows are committed, from a journal before this one."""
 
-    at_ms: int
+    at_ms: Count
     keys: EventKeys
 
 
@@ -122,7 +124,7 @@ def consumers(directory: Path) -> Sequence[str]:
     """Return the names of the consumers that have a journal in a directory. Raises OSError."""
     folder = directory / FOLDER
     names = {path.name.removesuffix(_OLD) for path in folder.iterdir()} if folder.is_dir() else ()
-    return sorted(name for name in names if not name.endswith(_NEW))
+    return sorted(name for name in names if is_name(name))
 
 
 def last_record(directory: Path, consumer: str, directory_id: str | None = None) -> Record | None:

@@ -5,6 +5,7 @@ The files are never unlinked, since a process may wait on the inode. The locks t
 
 import fcntl
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from worker.errors import Locked
 
 _ENDING = ".lock"
 _LONGEST_HOLDER_BYTES = 200
+_CONSUMER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")  # as configurations name them
 
 
 class ConsumerLock:
@@ -19,7 +21,10 @@ class ConsumerLock:
 
     def __init__(self, path: Path, consumer: str, holder: str) -> None:
         """Take the lock, and write into it who has it (`process_id`); raises Locked where it is busy."""
-        self._descriptor = os.open(path / f".{consumer}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _lock_of(path, consumer)
+        if lock is None:
+            raise Locked(f"{path}: {consumer!r} is no name of a consumer: expected letters, digits and . _ : -")
+        self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if not self._take():
             known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
             os.close(self._descriptor)
@@ -44,9 +49,21 @@ class ConsumerLock:
             self._descriptor = -1
 
 
+def is_name(consumer: str) -> bool:
+    """Tell whether a consumer can be called so: names stand in those of files, and the server may hold any other."""
+    return _CONSUMER.fullmatch(consumer) is not None
+
+
+def _lock_of(path: Path, consumer: str) -> Path | None:
+    """Return where the lock on a consumer's name is, None for what is no name."""
+    return path / f".{consumer}{_ENDING}" if is_name(consumer) else None
+
+
 def is_at_work(path: Path, consumer: str) -> bool:
     """Tell whether a process has the lock on a consumer's name in one directory."""
-    lock = path / f".{consumer}.lock"
+    lock = _lock_of(path, consumer)
+    if lock is None:
+        return False
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

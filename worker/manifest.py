@@ -10,37 +10,39 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from worker.fields import Count, FileName, SeriesId, Sha256, StreamId
+
 
 class Compressed(Struct, frozen=True, kw_only=True):
     """The compressed form that stands in the place of a sealed file."""
 
-    name: str  # the file's with `.zst` or `.gz`
-    bytes: int
-    sha256: str
+    name: FileName  # the file's with `.zst` or `.gz`
+    bytes: Count
+    sha256: Sha256
 
 
 class Uploaded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The copy in object storage, as it was read back."""
 
     url: str
-    at_ms: int
+    at_ms: Count
     etag: str | None = None  # as the store gave it then
 
 
 class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a sealed file holds."""
 
-    name: str
+    name: FileName
     type: str
-    rows: int
-    bytes: int  # the header included
-    sha256: str
+    rows: Count
+    bytes: Count  # the header included
+    sha256: Sha256
     columns: Sequence[str]
-    opened_ms: int
-    first_id: str | None  # lowest and highest stream id of an entry with rows here
-    last_id: str | None
-    first_time_ms: int | None  # earliest and latest timeLogged
-    last_time_ms: int | None
+    opened_ms: Count
+    first_id: StreamId | None  # lowest and highest stream id of an entry with rows here
+    last_id: StreamId | None
+    first_time_ms: Count | None  # earliest and latest timeLogged
+    last_time_ms: Count | None
     writer: str  # consumer name
     directory: str  # directory id
     reason: str  # of the rotation
@@ -48,8 +50,8 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: str
     separator: str
     timezone: str | None = None  # in which instants are written; not told by early versions
-    sealed_ms: int | None = None  # by the worker's clock; not told by early versions, nor by replays
-    series: str | None = None  # id; not told by early versions, nor by replays
+    sealed_ms: Count | None = None  # by the worker's clock; not told by early versions, nor by replays
+    series: SeriesId | None = None  # id; not told by early versions, nor by replays
     compressed: Compressed | None = None
     uploaded: Uploaded | None = None
 

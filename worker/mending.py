@@ -18,7 +18,7 @@ from worker.directory import Directory
 from worker.errors import DiskTrouble
 from worker.log import event
 from worker.manifest import BadManifest, manifest_path
-from worker.records import FileState
+from worker.records import FileState, Record
 
 _log = logging.getLogger(__name__)
 
@@ -180,6 +180,15 @@ def tell_gone(directory: Directory, event_type: str, state: FileState, path: Pat
         why=f"{why}, and no manifest tells of it: rows that were acknowledged are gone",
     )  # fmt: skip
     event(_log, "file.missing", logging.ERROR, type=event_type, file=path, rows=state.rows, why=why, note=kept)
+
+
+def strangers(directory: Directory, record: Record) -> list[tuple[str, FileState]]:
+    """Return the files that a record names, that stand there, and that this directory never gave out, with their types.
+
+    What does not stand there may be gone, as after a restore of an older copy. Raises OSError.
+    """
+    there = (each for each in record.named if os.path.lexists(directory.path_of(*each)))
+    return [each for each in there if not directory.gave_out(*each)]
 
 
 def is_over(directory: Directory, event_type: str, state: FileState) -> bool:

@@ -1,46 +1,57 @@
 """Commit records: what the server remembers of a consumer's files in one directory (design section 3).
 
 Pure. A record is stored by the commit script in the same step that acknowledges the entries whose rows it counts, so
-it is the one place that tells how much of an accounting file is committed.
+it is the one place that tells how much of an accounting file is committed. Whoever can write to the server can write
+one too, so every field has its range.
 """
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from worker.fields import Count, EventType, FileName, SeriesId, Sha256, StreamId
+
+LONGEST_BYTES = 1_000_000  # of a record: a worker writes a few thousand
+
+_Reason = Annotated[str, Meta(pattern=r"\A[a-z_]{1,40}\Z")]
 
 
 class FileState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An accounting file as far as it is committed."""
 
-    name: str
-    inode: int
-    length: int  # bytes, the header included
-    rows: int = 0
-    opened_ms: int
-    first_id: str | None = None  # lowest and highest stream id of an entry with rows here
-    last_id: str | None = None
-    first_time_ms: int | None = None  # earliest and latest timeLogged
-    last_time_ms: int | None = None
-    sha256: str | None = None  # of the committed bytes; not told by early versions
-    series: str | None = None  # id of the series that the file was born into; not told by early versions
+    name: FileName
+    inode: Annotated[int, Meta(ge=0)]  # only compared; some file systems use all 64 bits
+    length: Count  # bytes, the header included
+    rows: Count = 0
+    opened_ms: Count
+    first_id: StreamId | None = None  # lowest and highest stream id of an entry with rows here
+    last_id: StreamId | None = None
+    first_time_ms: Count | None = None  # earliest and latest timeLogged
+    last_time_ms: Count | None = None
+    sha256: Sha256 | None = None  # of the committed bytes; not told by early versions
+    series: SeriesId | None = None  # id of the series that the file was born into; not told by early versions
 
 
 class Closing(Struct, frozen=True, kw_only=True):
     """A file that was rotated but is not sealed yet."""
 
-    event_type: str
-    reason: str
+    event_type: EventType
+    reason: _Reason
     file: FileState
 
 
 class Record(Struct, frozen=True, kw_only=True):
     """The commit record of (consumer, directory). `batch` counts commits, `total` rows; neither ever goes back."""
 
-    batch: int = 0
-    committed_ms: int | None = None  # by the worker's clock, for people to read
-    through: dict[str, str] = {}  # by type: what the consumer was given is acknowledged through this stream id
-    files: dict[str, FileState] = {}
-    closing: list[Closing] = []
-    total: dict[str, int] = {}  # by type: rows that this consumer ever committed in this directory
+    batch: Count = 0
+    committed_ms: Count | None = None  # by the worker's clock, for people to read
+    through: dict[
+        EventType, StreamId
+    ] = {}  # by type: what the consumer was given is acknowledged through this stream id
+    files: dict[EventType, FileState] = {}
+    closing: Annotated[list[Closing], Meta(max_length=1000)] = []
+    total: dict[EventType, Count] = {}  # by type: rows that this consumer ever committed in this directory
 
     @property
     def is_retired(self) -> bool:
@@ -48,9 +59,18 @@ class Record(Struct, frozen=True, kw_only=True):
         return self.committed_ms is None and not self.through
 
     @property
+    def named(self) -> list[tuple[EventType, FileState]]:
+        """Return the files that it names, with their types."""
+        return [*self.files.items(), *((each.event_type, each.file) for each in self.closing)]
+
+    def names_of(self, event_type: str) -> set[str]:
+        """Return the names of the files of a type."""
+        return {state.name for kind, state in self.named if kind == event_type}
+
+    @property
     def file_names(self) -> set[str]:
         """Return the names of all files that it names, whatever their types."""
-        return {state.name for state in (*self.files.values(), *(each.file for each in self.closing))}
+        return {state.name for _, state in self.named}
 
     def next(self, **changes: object) -> "Record":
         """Return the record of the next commit."""
@@ -76,8 +96,10 @@ encode = msgspec.json.Encoder().encode
 def decode(stored: bytes | None) -> Record | None:
     """Read a stored record; None where there is none.
 
-    Raises msgspec.DecodeError for what this version did not write.
+    Raises msgspec.DecodeError, which names the field, for what no worker of this version writes.
     """
+    if stored is not None and len(stored) > LONGEST_BYTES:
+        raise msgspec.DecodeError(f"{len(stored)} bytes, expected at most {LONGEST_BYTES}")
     try:
         return None if stored is None else _decoder.decode(stored)
     except (UnicodeDecodeError, RecursionError) as error:

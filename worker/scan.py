@@ -26,9 +26,12 @@ from worker.log import event
 from worker.manifest import manifest_path
 from worker.records import Closing, FileState, Record
 from worker.rotation import Reason
-from worker.stream import Seized
+from worker.stream import Seized, Unreadable
 
 _log = logging.getLogger(__name__)
+
+_STRANGER = "a record names it, and this directory never gave it out: left as it is"
+_UNCLEAR = "no record names it that can be read: left until each can be, or is removed"
 
 
 class Fence(Protocol):
@@ -36,6 +39,13 @@ class Fence(Protocol):
 
     def abandoned(self) -> list[tuple[str, Record]]:
         """Return the records of the directory that name files, of consumers whose lease is gone, and their names."""
+
+    @property
+    def records_key(self) -> str:
+        """Return where the server has the records."""
+
+    def unreadable(self) -> list[Unreadable]:
+        """Return what stands in the place of records of the directory, and was written by no worker."""
 
     def seize(self, event_type: str, name: str) -> Seized | None:
         """Fence the consumer whose record names a file; None where no record does."""
@@ -92,6 +102,8 @@ def _scan_records(directory: Directory, files: Files, fence: Fence) -> int:
     They tell where to look: what is cleared was read anew behind the fence, and has not changed since.
     """
     done = 0
+    for each in fence.unreadable():
+        _tell(directory, "record.unreadable", consumer=each.consumer, why=each.why)
     for consumer, record in fence.abandoned():
         if not locks.is_at_work(
             directory.path, consumer
@@ -102,17 +114,24 @@ def _scan_records(directory: Directory, files: Files, fence: Fence) -> int:
 
 def _named(directory: Directory, record: Record) -> list[tuple[str, FileState]]:
     """Return the files that a record names, with their types."""
-    named = [*record.files.items(), *((each.event_type, each.file) for each in record.closing)]
-    return [each for each in named if each[0] in directory.locations]
+    return [each for each in record.named if each[0] in directory.locations]
 
 
 def _end(directory: Directory, files: Files, fence: Fence, event_type: str, state: FileState) -> bool:
-    """Bring a file that a record named to its end; tells whether there was one to seal."""
-    path = directory.location_of(event_type, state).path / state.name
+    """Bring a file that a record named to its end; tells whether there was one to seal.
+
+    Whoever can write to the server can write a record: what this directory never gave out is not even looked at.
+    """
+    path = directory.path_of(event_type, state)
+    if not os.path.lexists(path):
+        if mending.is_over(directory, event_type, state):
+            _clear(fence, event_type, path)
+        return False
+    if not directory.gave_out(event_type, state):
+        _tell(directory, "record.stranger", key=fence.records_key, type=event_type, file=state.name, why=_STRANGER)
+        return False
     file = AccountingFile.adopt_orphan(path)
     if file is None:
-        if not os.path.lexists(path) and mending.is_over(directory, event_type, state):
-            _clear(fence, event_type, path)
         return False
     with file:
         if seized := fence.seize(event_type, state.name):
@@ -136,10 +155,23 @@ def _settle(directory: Directory, files: Files, fence: Fence, event_type: str, f
             return  # it has just been started, and opens the file once it has put its record back
         put_back_forgotten(directory, fence)
         seized = fence.seize(event_type, name)
-    if seized is None:
+    if seized is None and _is_some_record_forged(directory, fence):
+        _tell(directory, "file.unclear", file=file.path, why=_UNCLEAR)
+    elif seized is None:
         _unnamed(directory, files, event_type, file)
     else:
         _finish(files, fence, event_type, file, seized)
+
+
+def _is_some_record_forged(directory: Directory, fence: Fence) -> bool:
+    """Tell whether no worker wrote one of the records: what it said before, nobody knows."""
+    return bool(fence.unreadable()) or any(mending.strangers(directory, record) for _, record in fence.abandoned())
+
+
+def _tell(directory: Directory, name: str, **facts: object) -> None:
+    """Warn of what somebody wrote on the server, once: every look finds it again."""
+    if directory.is_news(f"{name} {facts}"):
+        event(_log, name, logging.WARNING, **facts)
 
 
 def _owner(directory: Directory, name: str) -> str | None:

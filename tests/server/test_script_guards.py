@@ -88,7 +88,7 @@ class Stage:
         return {key: self.client.dump(key) for key in self.client.keys("*")}
 
     def take_over(self) -> object:
-        return fleet.take_over(self.link, KEYS, ("worker-1", *self.mine._identity()), "dead")
+        return fleet.take_over(self.link, KEYS, ("worker-1", *self.mine._identity()), b"dead")
 
     def seize(self) -> object:
         return self.mine.seize("bounce", "b.tsv")

@@ -8,22 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.events import TYPES
-from worker.records import Closing, FileState, Record, decode, encode
+from worker.records import LONGEST_BYTES, Closing, FileState, Record, decode, encode
+from worker.rotation import Reason
 
-counts = st.integers(0, 2**63 - 1)
+counts = st.integers(0, 2**53)
+ids = st.none() | st.from_regex(r"[0-9]{1,20}-[0-9]{1,20}", fullmatch=True)
 files = st.builds(
     FileState,
-    name=st.text(max_size=30),
+    name=st.from_regex(r"[a-z][A-Za-z0-9._:@=+,~ -]{0,249}", fullmatch=True),
     inode=st.integers(0, 2**64 - 1),
     length=counts,
     rows=counts,
     opened_ms=counts,
-    first_id=st.none() | st.from_regex(r"[0-9]{1,20}-[0-9]{1,20}", fullmatch=True),
-    last_id=st.none() | st.from_regex(r"[0-9]{1,20}-[0-9]{1,20}", fullmatch=True),
+    first_id=ids,
+    last_id=ids,
     first_time_ms=st.none() | counts,
     last_time_ms=st.none() | counts,
 )
-closings = st.builds(Closing, event_type=st.sampled_from(TYPES), reason=st.text(max_size=10), file=files)
+closings = st.builds(Closing, event_type=st.sampled_from(TYPES), reason=st.sampled_from(Reason), file=files)
 records = st.builds(
     Record, batch=counts, files=st.dictionaries(st.sampled_from(TYPES), files), closing=st.lists(closings, max_size=3)
 )
@@ -94,3 +96,69 @@ def test_facts_that_a_later_version_added_are_skipped() -> None:
 def test_what_no_worker_wrote_is_refused(stored: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(stored)
+
+
+def stored(**changed: object) -> bytes:
+    """Return a record whose only file has fields of its own."""
+    file = {"name": "b.2026-09-28-120000.tsv", "inode": 7, "length": 120, "opened_ms": 5} | changed
+    return json.dumps({"batch": 1, "files": {"bounce": file}}).encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "a/b",
+        "/etc/passwd",
+        "../../private/id_rsa",
+        ".names",
+        "a\0b",
+        "a\n",
+        "a\nb",
+        "é",
+        "x" * 251,
+        5,
+    ],
+)
+def test_name_that_is_none_of_a_file_is_refused_by_its_field(name: object) -> None:
+    with pytest.raises(msgspec.DecodeError, match=r"\$\.files\[\.\.\.\]\.name"):
+        decode(stored(name=name))
+
+
+@pytest.mark.parametrize("field", ["inode", "length", "rows", "opened_ms", "first_time_ms"])
+@pytest.mark.parametrize("value", [-1, 0.5, "1", 1e300])
+def test_number_that_is_no_count_is_refused_by_its_field(field: str, value: object) -> None:
+    with pytest.raises(msgspec.DecodeError, match=field):
+        decode(stored(**{field: value}))
+
+
+@pytest.mark.parametrize("field", ["batch", "committed_ms"])
+def test_counter_is_taken_at_its_bound_and_refused_beyond_it(field: str) -> None:
+    assert decode(b'{"%b":%d}' % (field.encode(), 2**53))
+    with pytest.raises(msgspec.DecodeError, match=field):
+        decode(b'{"%b":%d}' % (field.encode(), 2**53 + 1))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("first_id", "x"), ("last_id", "1-2-3"), ("sha256", "0"), ("series", "../x"), ("first_id", "1" * 21)],
+)
+def test_text_of_another_shape_is_refused_by_its_field(field: str, value: str) -> None:
+    with pytest.raises(msgspec.DecodeError, match=field):
+        decode(stored(**{field: value}))
+
+
+@pytest.mark.parametrize("part", ["files", "through", "total"])
+def test_unknown_type_is_refused(part: str) -> None:
+    with pytest.raises(msgspec.DecodeError, match=part):
+        decode(b'{"%b":{"../x":0}}' % part.encode())
+
+
+def test_record_is_taken_at_its_longest_and_refused_beyond_it() -> None:
+    at_the_bound = b"{" + b" " * (LONGEST_BYTES - 2) + b"}"
+    assert decode(at_the_bound) == Record()
+    with pytest.raises(msgspec.DecodeError, match="1000001 bytes"):
+        decode(at_the_bound + b" ")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from worker.fields import is_count
 from worker.stream.keys import Keys
 from worker.stream.link import Connector, Link
 from worker.stream.outdated import owners
@@ -50,7 +51,7 @@ def at_work(connect: Connector, partition: str, directory: str) -> list[str]:
 def _parsed(directory: bytes, stored: bytes) -> Claimed | None:
     """Read `<number> <random> <ms> <host> <path>`."""
     facts = stored.decode("utf-8", "replace").split(" ", 4)
-    if len(facts) < 5 or not (facts[0].isdecimal() and facts[2].isdecimal()):  # such as the placeholder
+    if len(facts) < 5 or not (is_count(facts[0]) and is_count(facts[2])):  # such as the placeholder
         return None
     number, random, at_ms, host, path = facts
     return Claimed(directory.decode("utf-8", "replace"), int(number), random, int(at_ms), host, path)

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
 from schemas.events import TYPES
 from worker import records
-from worker.errors import Fenced, ServerRefused
+from worker.errors import Fenced
 from worker.records import Record
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Link
@@ -29,6 +28,13 @@ class TakenOver(NamedTuple):
     lost: int  # pending entries that somebody had deleted
 
 
+class Unreadable(NamedTuple):
+    """A record of the directory that no worker wrote: what stands in its place on the server is nobody's word."""
+
+    consumer: str
+    why: str  # names the key, the consumer and the field
+
+
 class Seized(NamedTuple):
     """A dead worker's record, its consumer fenced off."""
 
@@ -42,55 +48,72 @@ def dated(record: Record) -> Record:
     return msgspec.structs.replace(record, committed_ms=time.time_ns() // 1_000_000)
 
 
-def consumers_without_lease(link: Link, keys: Keys, me: str) -> list[str]:
-    """Return the other consumers that have pending entries and no lease."""
-    owners: set[str] = set()
+def consumers_without_lease(link: Link, keys: Keys, me: str) -> list[bytes]:
+    """Return the other consumers that have pending entries and no lease, whatever somebody called them."""
+    owners: set[bytes] = set()
     for key in keys.streams.values():
         for reply in link.call("XINFO", "CONSUMERS", key, GROUP):
             facts = dict(zip(reply[::2], reply[1::2], strict=True))
             if facts[b"pending"]:
-                owners.add(facts[b"name"].decode("utf-8", "replace"))
-    return sorted(owner for owner in owners - {me} if not link.call("EXISTS", keys.lease(owner)))
+                owners.add(facts[b"name"])
+    return sorted(owner for owner in owners - {me.encode()} if not link.call("EXISTS", _lease(keys, owner)))
 
 
-def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: str) -> TakenOver | None:
+def _lease(keys: Keys, consumer: bytes) -> bytes:
+    return keys.lease_prefix.encode() + consumer
+
+
+def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: bytes) -> TakenOver | None:
     """Take the pending entries of a consumer whose lease is gone; None where it has come back.
 
     `me` is my consumer name, directory id and epoch. Raises Fenced where that is not mine any more.
     """
     reply = link.call(
         "EVALSHA", _take_over.sha, 5 + len(TYPES),
-        keys.epoch, keys.owners, keys.lease(owner), keys.ledger, keys.watch, *keys.streams.values(),
+        keys.epoch, keys.owners, _lease(keys, owner), keys.ledger, keys.watch, *keys.streams.values(),
         *me, owner, GROUP, TAKE_OVER_AT_MOST, *TYPES,
     )  # fmt: skip
     match reply[0]:
         case b"OK":
-            return TakenOver(owner, reply[1], reply[2])
+            return TakenOver(owner.decode("utf-8", "backslashreplace"), reply[1], reply[2])
         case b"FENCED":
             raise Fenced
         case _:
             return None
 
 
-def abandoned(link: Link, keys: Keys, directory: str, me: str) -> Iterator[tuple[str, Record]]:
-    """Yield the records of a directory that name files and whose consumers have no lease, with the consumers' names.
+def abandoned(link: Link, keys: Keys, directory: str, me: str) -> list[tuple[str, Record]]:
+    """Return the records of a directory that name files and whose consumers have no lease, with the consumers' names.
 
-    What this version cannot read is left to the one that wrote it.
+    What this version cannot read is left to the one that wrote it (`unreadable`).
     """
+    return [
+        (consumer, record)
+        for consumer, record in others(link, keys, directory, me)
+        if isinstance(record, Record) and record.named and not link.call("EXISTS", keys.lease(consumer))
+    ]
+
+
+def others(link: Link, keys: Keys, directory: str, me: str) -> Iterator[tuple[str, Record | Unreadable]]:
+    """Yield what the server has as the records of the other consumers of a directory."""
     reply = link.call("HGETALL", keys.records)
     for name, value in zip(reply[::2], reply[1::2], strict=True):
-        consumer, _, of = name.decode("utf-8", "replace").partition(" ")
+        consumer, _, of = name.decode("utf-8", "backslashreplace").partition(" ")
         if of != directory or consumer == me:
             continue
-        with suppress(msgspec.DecodeError):
+        try:
             record = records.decode(value)
-            if record and (record.files or record.closing) and not link.call("EXISTS", keys.lease(consumer)):
+        except msgspec.DecodeError as error:
+            yield consumer, Unreadable(consumer, f"{keys.records}: the record of {consumer} {directory}: {error}")
+        else:
+            if record:
                 yield consumer, record
 
 
 def seize(link: Link, keys: Keys, me: tuple[str, str, bytes], event_type: str, name: str) -> Seized | None:
     """Return the record that names a file of this directory, after fencing its consumer; None where none does.
 
+    What no worker wrote names nothing.
     Only with the file's lock held, or once the file is sealed. Raises Fenced where `me` is not mine any more.
     """
     consumer, directory, epoch = me
@@ -103,23 +126,25 @@ def seize(link: Link, keys: Keys, me: tuple[str, str, bytes], event_type: str, n
         raise Fenced
     try:
         record = records.decode(reply[1])
-    except msgspec.DecodeError as error:
-        raise ServerRefused(f"{keys.records}: the record of {reply[0]!r} cannot be read: {error}") from error
-    return Seized(reply[0].decode(), record, reply[1]) if record else None
+    except msgspec.DecodeError:
+        return None
+    return Seized(reply[0].decode("utf-8", "backslashreplace"), record, reply[1]) if record else None
 
 
 def put_back(link: Link, keys: Keys, me: tuple[str, str, bytes], consumer: str, record: Record) -> bool:
-    """Put a dead consumer's record of this directory back; False where the server has it, or a newer one.
+    """Put a dead consumer's record of this directory back; False where the server has it, a newer one, or garbage.
 
     Only with the lock on the consumer's name held. Raises Fenced where `me` is not mine any more.
     """
+    if any(name == consumer and isinstance(found, Unreadable) for name, found in others(link, keys, me[1], me[0])):
+        return False
     reply = link.call(
         "EVALSHA", _put_back.sha, 6, keys.epoch, keys.owners, keys.records, keys.ledger, keys.history, keys.written,
         *me, consumer, records.encode(dated(record)), record.batch, *TYPES,
     )  # fmt: skip
     if reply == b"FENCED":
         raise Fenced
-    return bool(reply)
+    return bool(reply == 1)
 
 
 def forget(link: Link, keys: Keys, directory: str, seized: Seized, record: Record) -> bool:

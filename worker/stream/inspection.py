@@ -11,10 +11,11 @@ from msgspec import Struct
 
 from schemas.events import TYPES
 from worker import records
+from worker.fields import is_count
 from worker.records import FileState
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
-from worker.stream.look import Look, cut, is_count
+from worker.stream.look import Look, cut
 from worker.stream.retention import Blocked, read_blocked
 
 _PAGE = 500

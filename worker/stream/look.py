@@ -7,7 +7,6 @@ from worker.stream.keys import GROUP, PLACEHOLDER, Keys
 from worker.stream.link import Link, Refused
 from worker.stream.setup import fitness_of
 
-_MOST_DIGITS = 16  # an epoch is a time in µs
 _SHOWN = 40  # characters of what cannot be read
 
 
@@ -64,11 +63,6 @@ def group_of(link: Link, key: str) -> dict[str, Any] | None:
         if facts["name"] == GROUP.encode():
             return facts
     return None
-
-
-def is_count(text: str) -> bool:
-    """Tell whether a text is a number that was counted."""
-    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def cut(value: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from worker import records
+from worker.fields import is_count
 from worker.records import Record
 from worker.stream.clock import server_ms
 from worker.stream.keys import Keys
@@ -56,7 +57,7 @@ def owners(link: Link, keys: Keys) -> dict[str, Owner]:
     found = {}
     for name, value in zip(reply[::2], reply[1::2], strict=True):
         epoch, _, home = value.decode("utf-8", "replace").partition(" ")
-        if epoch.isdecimal():  # not the placeholder
+        if is_count(epoch):  # not the placeholder, nor what somebody else wrote
             # An epoch is the server's clock in µs, or later.
             found[name.decode("utf-8", "replace")] = Owner(int(epoch) // 1000, home, value)
     return found

@@ -15,6 +15,7 @@ _WHAT_NOW = (
     "Nothing here was touched. Where this is the one to go on: haraka-accounting directory adopt; "
     "where both are to be used: haraka-accounting directory new"
 )
+_SHOWN = 200  # characters of what somebody else wrote
 
 
 class Claim(NamedTuple):
@@ -74,11 +75,19 @@ def read(reply: Sequence[Any], what: str) -> Registration:
         raise ServerRefused(f"{what} cannot be read: {error}") from error
 
 
+def _instant(at_ms: str) -> str:
+    """Return when that was, as it stands there where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(int(at_ms) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{at_ms[:_SHOWN]} ms"
+
+
 def _superseded(directory: str, path: str, claimed: Sequence[bytes]) -> str:
     """Say that another copy of a directory was started since."""
     token, at_ms, host, place = (each.decode("utf-8", "replace") for each in claimed)
-    at = datetime.fromtimestamp(int(at_ms) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    at = _instant(at_ms)
     return (
-        f"{path}: the directory {directory} was started at {host}:{place} on {at} (token {token}); this is a copy of "
-        f"it, or the original of which that is one. {_WHAT_NOW}"
+        f"{path}: the directory {directory} was started at {host}:{place} on {at} "
+        f"(token {token[:_SHOWN]}); this is a copy of it, or the original of which that is one. {_WHAT_NOW}"
     )

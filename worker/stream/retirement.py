@@ -20,6 +20,7 @@ _ANSWERS = {
     "ALIVE": "stays: its lease lives",
     "UNKNOWN": "stays unknown: no such consumer",
     "PENDING": "stays: it has pending entries, which a worker takes over",
+    "RECORD": "stays: it has a record that no worker wrote, which has to be removed by hand",
     "FILE": "stays: it has a file that is not sealed, which a worker of its directory seals",
 }
 

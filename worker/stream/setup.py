@@ -60,7 +60,7 @@ def _create_group(link: Link, keys: Keys, event_type: str) -> None:
             return
     start = "0"
     counts = link.call("HMGET", keys.ledger, f"{event_type}:events", f"{event_type}:dead")
-    if any(int(count or 0) for count in counts):
+    if any(count not in {None, b"0"} for count in counts):  # what is no count hides one
         start = _acknowledged_through(link, keys, event_type)
         event(_log, "group.lost", logging.ERROR, stream=key, created_at=start, rows_after_it="may stand twice")
     _create(link, key, start)

@@ -17,7 +17,7 @@ from worker.event_keys import keys_of
 from worker.records import Record
 from worker.settings import StreamSettings
 from worker.stream import fleet, registration, setup
-from worker.stream.fleet import Seized, TakenOver
+from worker.stream.fleet import Seized, TakenOver, Unreadable
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link, connector
 from worker.stream.registration import Arrival, Claim, Registration
@@ -217,7 +217,17 @@ class Stream:
 
     def abandoned(self) -> list[tuple[str, Record]]:
         """Return the records of this directory that name files, of consumers whose lease is gone, and their names."""
-        return list(fleet.abandoned(self._link, self.keys, self._identity()[0], self._consumer))
+        return fleet.abandoned(self._link, self.keys, self._identity()[0], self._consumer)
+
+    @property
+    def records_key(self) -> str:
+        """Return where the server has the records."""
+        return self.keys.records
+
+    def unreadable(self) -> list[Unreadable]:
+        """Return what stands in the place of records of this directory, and was written by no worker."""
+        others = fleet.others(self._link, self.keys, self._identity()[0], self._consumer)
+        return [each for _, each in others if isinstance(each, Unreadable)]
 
     def seize(self, event_type: str, name: str) -> Seized | None:
         """Fence the dead worker whose record names a file of this directory, which is locked here or sealed.

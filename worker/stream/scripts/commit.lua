@@ -17,6 +17,7 @@
 -- @part checks
 -- @part count_lost
 -- @part history
+-- @part stored_record
 
 local consumer, directory, epoch, restore = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local batch, record, lease_ms, group = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
@@ -45,7 +46,14 @@ if redis.call('HGET', owners, consumer) ~= epoch .. ' ' .. directory or redis.ca
 end
 local field = consumer .. ' ' .. directory
 local stored = redis.call('HGET', records, field)
-local stored_batch = stored and (tonumber(string.match(stored, '^{"batch":(%d+)')) or cjson.decode(stored)['batch']) or 0
+local stored_batch = stored and tonumber(string.match(stored, '^{"batch":(%d+)')) or 0
+if stored and not string.find(stored, '^{"batch":%d') then
+  local known = record_of(stored)
+  if not known then
+    return redis.error_reply('WRONGVALUE the record of ' .. field .. ' in ' .. records .. ' is no record')
+  end
+  stored_batch = known['batch'] or 0
+end
 if stored and stored_batch >= batch then
   return {'ALREADY'}
 end
@@ -136,8 +144,8 @@ end
 
 -- What a record that is put back counts, and the server has forgotten.
 local function forgotten(name)
-  local was = stored and (cjson.decode(stored)['total'] or {})[name] or 0
-  return string.format('%.0f', math.max(0, ((cjson.decode(record)['total'] or {})[name] or 0) - was))
+  local was = stored and record_of(stored)
+  return string.format('%.0f', math.max(0, total_in(cjson.decode(record), name) - (was and total_in(was, name) or 0)))
 end
 
 redis.call('HDEL', owners, '') -- allowed at maxmemory, and after it so is the rest

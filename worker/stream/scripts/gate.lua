@@ -22,9 +22,9 @@ local function open_gate(owners, records, history, watch, waited)
   if facts[1] == '1' then
     return 1
   end
-  local now, gate_ms = now_ms(), tonumber(facts[4] or '') or GATE_MS
-  local is_due = now >= (tonumber(facts[2] or '') or 0) or waited >= OPENS_AFTER_MS
-  local is_over = now >= (tonumber(facts[3] or '') or 0) or waited >= gate_ms
+  local now, gate_ms = now_ms(), ms_of(facts[4]) or GATE_MS
+  local is_due = now >= (ms_of(facts[2]) or 0) or waited >= OPENS_AFTER_MS
+  local is_over = now >= (ms_of(facts[3]) or 0) or waited >= gate_ms
   local missing = not_arrived(owners, records, history)
   if not is_over and (not is_due or #missing > 0) then
     return 0

@@ -8,6 +8,7 @@
 
 -- @part checks
 -- @part history
+-- @part stored_record
 
 local consumer, directory, batch = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local records, history, written = KEYS[1], KEYS[2], KEYS[3]
@@ -20,7 +21,8 @@ if not batch then
 end
 if not is_compared(history) then
   local stored = redis.call('HGET', records, consumer .. ' ' .. directory)
-  if (stored and cjson.decode(stored)['batch'] or 0) >= batch then
+  local known = record_of(stored or '{}')
+  if not known or (known['batch'] or 0) >= batch then
     return 0
   end
   redis.call('HDEL', records, '') -- allowed at maxmemory, and after it so is the rest

@@ -13,22 +13,27 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- A time in ms, nil for what is none: few enough digits for a double to hold it exactly.
+local function ms_of(text)
+  return text and #text <= 15 and string.find(text, '^%d+$') and tonumber(text) or nil
+end
+
 -- Begin another history, in which nobody reads on before all that are at work have arrived.
 local function begin_history(history, run, gate_ms)
   local known, time, now = redis.call('HMGET', history, 'id', 'run', 'gate_ms', 'until_ms'), redis.call('TIME'), now_ms()
-  local last = tonumber(known[1] or '') or 0
+  local last = known[1] and epoch_of(known[1]) or 0
   local id = string.format('%.0f', math.max(last + 1, tonumber(time[1]) * 1000000 + tonumber(time[2])))
-  gate_ms = gate_ms or tonumber(known[3] or '') or GATE_MS
+  gate_ms = gate_ms or ms_of(known[3]) or GATE_MS
   redis.call('DEL', history)
   redis.call('HSET', history, 'id', id, 'run', run or known[2] or '', 'open', 0, 'gate_ms', string.format('%.0f', gate_ms),
     'opens_ms', string.format('%.0f', now + OPENS_AFTER_MS), 'limit_ms', string.format('%.0f', now + gate_ms),
-    'until_ms', known[4] or '0')
+    'until_ms', ms_of(known[4]) and known[4] or '0')
   return id
 end
 
 -- Whether commits are compared with what was written.
 local function is_compared(history)
-  return now_ms() < (tonumber(redis.call('HGET', history, 'until_ms') or '') or 0)
+  return now_ms() < (ms_of(redis.call('HGET', history, 'until_ms')) or 0)
 end
 
 local function clear(written)
@@ -46,7 +51,7 @@ end
 
 -- Give up what is not compared with any more; something must have been written before.
 local function stop_comparing(history, written)
-  local until_ms = tonumber(redis.call('HGET', history, 'until_ms') or '') or 0
+  local until_ms = ms_of(redis.call('HGET', history, 'until_ms')) or 0
   if until_ms > 0 and now_ms() >= until_ms then
     clear(written)
     redis.call('HSET', history, 'until_ms', 0)

@@ -2,12 +2,14 @@
 --
 -- KEYS: epoch, owners, records, ledger, history, written
 -- ARGV: me, directory id, my epoch, the consumer, its record (JSON), its batch, then the types
--- Returns 1, 0 where the server has that record or a newer one, and nothing is done, or 'FENCED'.
+-- Returns 1, 0 where the server has that record or a newer one, -1 where what it has is no record (nothing is done then),
+-- or 'FENCED'.
 --
 -- Called with the lock on the consumer's name held, so nobody works under it here. What it sent may still run, and is
 -- refused by the new epoch.
 
 -- @part checks
+-- @part stored_record
 -- @part history
 
 local me, directory, mine, consumer, record, batch = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
@@ -28,14 +30,17 @@ if redis.call('HGET', owners, me) ~= mine .. ' ' .. directory then
 end
 local field = consumer .. ' ' .. directory
 local stored = redis.call('HGET', records, field)
-local was, now = stored and cjson.decode(stored) or {}, cjson.decode(record)
+local was, now = record_of(stored or '{}'), cjson.decode(record)
+if not was then
+  return -1
+end
 if (was['batch'] or 0) >= batch then
   return 0
 end
 local rows = {}
 for index = 7, #ARGV do
   local name = ARGV[index]
-  rows[name] = math.max(0, ((now['total'] or {})[name] or 0) - ((was['total'] or {})[name] or 0))
+  rows[name] = math.max(0, total_in(now, name) - total_in(was, name))
   for _, counter in ipairs({name .. ':rows', name .. ':rows:' .. directory}) do
     local value = redis.call('HGET', ledger, counter)
     if value and not is_count(value) then

@@ -101,10 +101,12 @@ end
 
 -- Where nothing is known of a history, nobody can have read in it: what was written before comes with a GAP, or is put
 -- back. Where the server's process is another one, it may have lost its tail, and whoever lost commits will say so.
-local known = redis.call('HGET', history, 'run')
+local known, id = redis.call('HGET', history, 'run'), redis.call('HGET', history, 'id')
 if not known then
   begin_history(history, run, lease_ms)
   redis.call('HSET', history, 'open', 1)
+elseif not id or not string.find(id, '^%d+$') then -- somebody else wrote there
+  begin_history(history, run, lease_ms)
 elseif run ~= '' and known ~= '' and known ~= run then
   begin_history(history, run, lease_ms)
 elseif run ~= '' then
@@ -116,6 +118,6 @@ redis.call('SET', epoch_key, epoch)
 redis.call('HSET', owners, consumer, epoch .. ' ' .. directory)
 local facts = redis.call('HMGET', history, 'id', 'open')
 return {
-  'OK', epoch, redis.call('HGET', records, consumer .. ' ' .. directory), facts[1], tonumber(facts[2]),
+  'OK', epoch, redis.call('HGET', records, consumer .. ' ' .. directory), facts[1], facts[2] == '1' and 1 or 0,
   is_compared(history) and 1 or 0,
 }

@@ -2,10 +2,12 @@
 --
 -- KEYS: owners, records, the consumer's lease, then one stream per type
 -- ARGV: consumer, group, its owner as the caller saw it (optional; one that has registered since is alive)
--- Returns 'OK', or why not: 'UNKNOWN', 'ALIVE', 'PENDING <n>' or 'FILE <name>'. Deleting a consumer that has pending
+-- Returns 'OK', or why not: 'UNKNOWN', 'ALIVE', 'PENDING <n>', 'FILE <name>' or
+-- 'RECORD <field>' (no record). Deleting a consumer that has pending
 -- entries would lose them; deleting a record that names a file would make its uncommitted tail count.
 -- The epoch counter is never touched: an epoch must not be given out again.
 
+-- @part stored_record
 -- @part tombstone
 
 local consumer, group, seen = ARGV[1], ARGV[2], ARGV[3]
@@ -28,12 +30,16 @@ local fields = {}
 local all = redis.call('HGETALL', records)
 for index = 1, #all, 2 do
   if string.match(all[index], '^(%S+) %S+$') == consumer then
-    local record = cjson.decode(all[index + 1])
+    local record = record_of(all[index + 1])
+    if not record then
+      return 'RECORD ' .. all[index]
+    end
     for _, file in pairs(record['files'] or {}) do
-      return 'FILE ' .. file['name']
+      return 'FILE ' .. tostring(type(file) == 'table' and file['name'])
     end
     for _, closing in ipairs(record['closing'] or {}) do
-      return 'FILE ' .. closing['file']['name']
+      local file = type(closing) == 'table' and closing['file']
+      return 'FILE ' .. tostring(type(file) == 'table' and file['name'])
     end
     if record['committed_ms'] then -- else it is empty already
       fields[all[index]] = tombstone_of(all[index + 1])

@@ -3,6 +3,7 @@
 -- KEYS: epoch, owners, records
 -- ARGV: directory id, type, file name, me, my epoch
 -- Returns {consumer, record}, {} where no record of the directory names the file, or {'FENCED'} (I am not who I was).
+-- What is no record names no file: the caller looks for such before it takes a file for one that nobody knows.
 --
 -- Called with the file's lock held, or where the file is sealed and nobody has the lock on its consumer's name. So its
 -- writer is dead; what it sent may still run, and is refused by the new epoch.
@@ -37,10 +38,15 @@ local function names_file(record)
   return false
 end
 
+local function is_named_in(stored)
+  local readable, found = pcall(function() return names_file(cjson.decode(stored)) end)
+  return readable and found
+end
+
 local all = redis.call('HGETALL', records)
 for index = 1, #all, 2 do
   local consumer, of = string.match(all[index], '^(%S+) (%S+)$')
-  if consumer and of == directory and names_file(cjson.decode(all[index + 1])) then
+  if consumer and of == directory and is_named_in(all[index + 1]) then
     local now = redis.call('TIME')
     local epoch = string.format('%.0f', math.max(last + 1, tonumber(now[1]) * 1000000 + tonumber(now[2])))
     local stored = redis.call('HGET', owners, consumer)

@@ -5,6 +5,7 @@
 -- Returns 1, or 0 where any of this has changed, and nothing is done. The caller has seen that the record names no file.
 
 -- @part checks
+-- @part stored_record
 -- @part tombstone
 
 local consumer, directory, seen, home = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
