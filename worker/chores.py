@@ -20,6 +20,7 @@ from worker.schedule import FIRST_SECONDS, Job
 from worker.settings import StreamSettings
 from worker.stream import Connector
 from worker.stream.clock import read_clock
+from worker.stream.dead_letters import LETTERS_AT_MOST, dead_letters
 from worker.stream.losses import Loss, find_losses
 from worker.stream.memory import measure
 from worker.stream.producers import prune_producers
@@ -29,7 +30,7 @@ from worker.stream.retirement import drop_superseded, retire_silent
 _log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = RETIRE_SECONDS = 3600
-TRIM_SECONDS = FIND_LOSSES_SECONDS = FORECAST_SECONDS = COMPARE_CLOCKS_SECONDS = 60
+TRIM_SECONDS = DROP_LETTERS_SECONDS = FIND_LOSSES_SECONDS = FORECAST_SECONDS = COMPARE_CLOCKS_SECONDS = 60
 _FIRST_TRIM_SECONDS = 1  # which begins to count the time: before a clock that is set then
 SHORT_SECONDS = 6 * 3600  # memory that will be full so soon is told
 SILENT_DAYS = 7  # a consumer without pending entries and files is retired then
@@ -39,6 +40,7 @@ _PENDING = (
     "trimmed or deleted by somebody else while a consumer had them and had not committed their rows: each entry counts "
     "as one event, those that it held besides are noted apart"
 )
+_TOO_MANY = "more dead letters than are kept: the oldest are gone, and counted as dropped"
 
 
 class Chores:
@@ -58,6 +60,7 @@ class Chores:
             self._prune_producers: PRUNE_SECONDS,
             self._retire_consumers: RETIRE_SECONDS,
             self._trim_streams: TRIM_SECONDS,
+            self._drop_letters: DROP_LETTERS_SECONDS,
             self._find_losses: FIND_LOSSES_SECONDS,
             self._forecast_memory: FORECAST_SECONDS,
             self._compare_clocks: COMPARE_CLOCKS_SECONDS,
@@ -106,6 +109,12 @@ class Chores:
                 next="the time that passed counts; no producer is forgotten and no consumer retired for as long",
             )  # fmt: skip
         self._tell_blocked(trimmed.blocked)
+
+    def _drop_letters(self) -> None:
+        """Drop the oldest dead letters where there are too many: nobody else ever would."""
+        with dead_letters(self._connect, self._settings.partition, change=True) as letters:
+            if dropped := letters.drop_beyond(LETTERS_AT_MOST):
+                event(_log, "letters.dropped", logging.ERROR, letters=dropped, kept=LETTERS_AT_MOST, why=_TOO_MANY)
 
     def _tell_blocked(self, blocked: tuple[Blocked, ...]) -> None:
         """Log each group that holds up trimming once, and once that it does so no longer."""

@@ -24,16 +24,21 @@ _FIRST_FIELD_NAME = b"events"  # of what the plugin publishes; dead letters that
 _FIRST_FIELD = {_FIRST_FIELD_NAME}
 _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
+#: What one entry, or some entries that are decoded together, may cost the server and the worker (docs/limits.md).
+LETTERS_OF_AN_ENTRY = 100
+LETTERS_AT_ONCE = 300  # beyond them, entries have one each
+LONGEST_ERROR = 200  # characters
+
 
 class DeadLetter(NamedTuple):
-    """What could not become rows: an event of an entry, or (position -1) a whole entry."""
+    """What could not become rows: an event of an entry, all from one on, or (position -1) a whole entry."""
 
     event_type: str
     entry_id: bytes
     position: int
     payload: bytes
     error: str
-    n: int = 1  # events: of a whole entry as many as were published in it
+    n: int = 1  # events: from that position on, or of a whole entry as many as were published in it
 
 
 class Decoded(NamedTuple):
@@ -127,7 +132,8 @@ class Decoder:
         event_ids: list[str] = []
         there = [(entry_id, fields) for entry_id, fields in entries if fields is not None]
         for entry_id, fields in there:
-            events, letters = self._decode_entry(entry_id, fields)
+            most = LETTERS_OF_AN_ENTRY if len(dead) < LETTERS_AT_ONCE else 0
+            events, letters = self._decode_entry(entry_id, fields, most)
             dead += letters
             if events:
                 ids.append(entry_id)
@@ -138,22 +144,36 @@ class Decoder:
         lost = [entry_id for entry_id, fields in entries if fields is None]
         return Decoded(ids, good, is_suspect(joined), len(joined), dead, lost, " ".join(event_ids))
 
-    def _decode_entry(self, entry_id: bytes, fields: Sequence[bytes]) -> tuple[list[Any], list[DeadLetter]]:
-        """Return the good events of an entry, and a dead letter for each bad one (or for the whole entry)."""
+    def _decode_entry(self, entry_id: bytes, fields: Sequence[bytes], most: int) -> tuple[list[Any], list[DeadLetter]]:
+        """Return the good events of an entry, and a dead letter for each bad one (or for the whole entry).
+
+        After so many letters at `most`, the rest of the entry is one letter, good or bad, from its first bad event on.
+        """
         payload = payload_of(fields)
         try:
             raw = self._raw.decode(payload)
         except _DECODE_ERRORS as error:
-            text = str(error) or type(error).__name__
-            return [], [DeadLetter(self._type, entry_id, -1, payload, text, events_in(fields))]
+            return [], [DeadLetter(self._type, entry_id, -1, payload, _told(error), events_in(fields))]
         events: list[Any] = []
         dead: list[DeadLetter] = []
         for index, item in enumerate(raw):
             try:
                 events.append(self._event.decode(item))
             except _DECODE_ERRORS as error:
-                dead.append(DeadLetter(self._type, entry_id, index, bytes(item), str(error) or type(error).__name__))
+                if len(dead) >= most:
+                    rest = b",".join(raw[index:])
+                    return events, [*dead, self._letter(entry_id, index, rest, error, len(raw) - index)]
+                dead.append(self._letter(entry_id, index, bytes(item), error, 1))
         return events, dead
+
+    def _letter(self, entry_id: bytes, index: int, payload: bytes, error: Exception, n: int) -> DeadLetter:
+        return DeadLetter(self._type, entry_id, index, payload, _told(error), n)
+
+
+def _told(error: Exception) -> str:
+    """Return what is wrong, in so many words at most: an error can repeat what somebody wrote."""
+    text = str(error)[:LONGEST_ERROR] or type(error).__name__
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def payload_of(fields: Sequence[bytes]) -> bytes:

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.support.any_server import AnyServer
 from tests.support.events import recipients_of
 from tests.support.files import data_files, recipients_in
 from tests.support.publisher import Publisher
@@ -22,7 +23,7 @@ class Killed(BaseException):
 class Fleet:
     """Workers in this process, in one directory unless another is given."""
 
-    def __init__(self, valkey: RealValkey, path: Path) -> None:
+    def __init__(self, valkey: RealValkey | AnyServer, path: Path) -> None:
         self.url = valkey.url
         self.path = path
         self.client: Any = valkey.client()

@@ -1,7 +1,8 @@
 """The dead letters of a partition: looked at, put back into their streams, or dropped.
 
-A letter is one event that could not become rows, or (index -1) a whole entry. How the ledger stays in balance, per
-type:
+A letter is one event that could not become rows, or (index -1) a whole entry. A worker makes so many letters of an
+entry and not more: the last one holds all of its events from that index on, separated by commas, and `n` says how many.
+How the ledger stays in balance, per type:
 
     published + replayed + foreign = events + letters that are held + retried + dropped + lost + pending + unread
     dead = letters that are held + retried + dropped
@@ -22,6 +23,7 @@ given again. What somebody else added by hand may hold anything; letters of no k
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated, Any
 
 import msgspec
@@ -34,6 +36,8 @@ from worker.stream.link import Connector, Link
 from worker.stream.script import Script
 
 _PAGE = 50  # letters can be large
+LETTERS_AT_MOST = 100_000  # beyond them, the oldest are dropped
+_DROPPED_AT_ONCE = 10_000  # the rest waits for the next time
 _NOTES = 1_000_000  # on letters that left, about: some 40 MB
 WHOLE_ENTRY = -1  # the index of a letter that is no single event
 
@@ -113,6 +117,14 @@ class DeadLetters:
                 if event_type in {None, letter.type}:
                     yield letter
             start = f"({page[-1][0].decode()}"
+
+    def drop_beyond(self, most: int) -> int:
+        """Drop the oldest letters but so many, each counted as dropped; returns how many that were."""
+        too_many = min(self._link.call("XLEN", self._keys.dead) - most, _DROPPED_AT_ONCE)
+        if too_many <= 0:
+            return 0
+        letters = islice(self.letters(self.last_id()), too_many)
+        return sum(self.drop(letter.id) is Outcome.DONE for letter in letters)
 
     def retry(self, letter: Letter) -> Outcome:
         """Put a letter back into its stream, unless it is gone."""

@@ -7,6 +7,7 @@ either left meanwhile, the whole snapshot is taken again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +31,7 @@ _TRIES = 20
 _READ_BYTES = 32_000_000  # of entries that one script may read: some 20 ms of the server's time
 _MOST_DIGITS = 18  # of a counter
 _SHOWN_BYTES = 40  # of a value that is no count
+WHOLE_ENTRY = -1  # instead of the index of an event
 _UNKNOWN, _GONE = -2, -1  # instead of the events of an entry
 
 _snapshot, _numbers = Script("snapshot"), Script("numbers")
@@ -70,7 +72,7 @@ class StreamState(Struct, frozen=True, kw_only=True):
         return max(0, self.first_unread.at - self.first_unread.n - self.delivered.at)
 
 
-#: By entry: which events of it; -1: the whole entry.
+#: By entry: which events of it; -1: the whole entry; below that, -2 - i: all from the i-th one on.
 Indexes = dict[bytes, set[int]]
 
 
@@ -217,12 +219,21 @@ def _add_to(indexes: Mapping[str, Indexes], letter: RawEntry) -> str | None:
     event_type = fields.get(b"type", b"").decode("utf-8", "replace")
     if event_type not in indexes:
         return None
-    indexes[event_type].setdefault(fields.get(b"id", b""), set()).add(_index(fields.get(b"index", b"")))
+    indexes[event_type].setdefault(fields.get(b"id", b""), set()).add(_index(fields))
     return event_type
 
 
-def _index(value: bytes) -> int:
-    return int(value) if value.isdigit() and len(value) <= 9 else -1
+def _index(fields: Mapping[bytes, bytes]) -> int:
+    """Return which event of its entry a letter is of: one that stands for several is the last of its entry."""
+    value = fields.get(b"index", b"")
+    if not (value.isdigit() and len(value) <= 9):
+        return WHOLE_ENTRY
+    return int(value) if fields.get(b"n", b"1") == b"1" else WHOLE_ENTRY - 1 - int(value)
+
+
+def holds(indexes: AbstractSet[int], index: int) -> bool:
+    """Tell whether an event of an entry is among those of its dead letters."""
+    return index in indexes or any(index >= WHOLE_ENTRY - 1 - each for each in indexes if each < WHOLE_ENTRY)
 
 
 def _counters(reply: Sequence[bytes], unreadable: list[str]) -> dict[str, int]:

@@ -12,9 +12,9 @@ from worker.audit.deep.spill import Side
 from worker.decode import RawEntry, payload_of
 from worker.records import id_order
 from worker.replay.span import Span
+from worker.stream.snapshot import WHOLE_ENTRY, holds
 
 _Order = tuple[int, int]
-_WHOLE_ENTRY = -1
 _INDEXES = b"indexes"
 
 _events = msgspec.json.Decoder(list[msgspec.Raw])
@@ -25,7 +25,7 @@ class Written(NamedTuple):
 
     through: str  # the last id that was delivered
     pending: frozenset[bytes]  # ids up to it that were not acknowledged
-    letters: Mapping[bytes, AbstractSet[int]]  # by id: events in it that are dead letters; -1: the whole entry
+    letters: Mapping[bytes, AbstractSet[int]]  # by id: events in it that are dead letters (`holds`)
 
 
 class Sight(NamedTuple):
@@ -98,7 +98,7 @@ class Sides:
             dead = self._written.letters.get(entry_id)
             if dead is None or fields is None:
                 yield entry_id, fields
-            elif _WHOLE_ENTRY not in dead and (left := _left(payload_of(fields), dead)):
+            elif WHOLE_ENTRY not in dead and (left := _left(payload_of(fields), dead)):
                 yield entry_id, left
 
     @staticmethod
@@ -118,7 +118,7 @@ def _left(payload: bytes, dead: AbstractSet[int]) -> list[bytes]:
         events = _events.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
-    left = {index: event for index, event in enumerate(events) if index not in dead}
+    left = {index: event for index, event in enumerate(events) if not holds(dead, index)}
     if not left:
         return []
     return [b"events", msgspec.json.encode([*left.values()]), _INDEXES, " ".join(map(str, left)).encode()]

@@ -45,7 +45,8 @@ if counter then
   redis.call('HINCRBY', ledger, counter, counted)
   local entry, index = letter['id'] or '', letter['index'] or ''
   if #entry <= 41 and string.find(entry, '^%d+%-%d+$') and #index <= 9 and string.find(index, '^%-?%d+$') then
-    redis.pcall('XADD', settled, 'MAXLEN', '~', notes, '*', 'type', letter['type'], 'id', entry, 'index', index)
+    redis.pcall('XADD', settled, 'MAXLEN', '~', notes, '*', 'type', letter['type'], 'id', entry, 'index', index,
+    'n', counted)
   end
 end
 return 'OK'

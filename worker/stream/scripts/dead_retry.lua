@@ -51,6 +51,7 @@ redis.call('HINCRBY', ledger, kind .. ':retried', counted)
 redis.call('XDEL', dead, id)
 local entry, index = letter['id'] or '', letter['index']
 if #entry <= 41 and string.find(entry, '^%d+%-%d+$') and #index <= 9 and string.find(index, '^%-?%d+$') then
-  redis.pcall('XADD', settled, 'MAXLEN', '~', notes, '*', 'type', kind, 'id', entry, 'index', index)
+  redis.pcall('XADD', settled, 'MAXLEN', '~', notes, '*', 'type', kind, 'id', entry, 'index', index,
+    'n', counted)
 end
 return 'OK'
