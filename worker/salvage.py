@@ -9,13 +9,13 @@ that is in doubt may be the only copy of rows that were acknowledged.
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from worker.accounting_file import AccountingFile
-from worker.durable import make_directory, sync_directory, write_durably
+from worker.durable import make_directory, read_range, sync_directory, write_durably
 
 RECOVERED = "recovered"
 LOST = "lost"
@@ -51,7 +51,8 @@ _tail_note = msgspec.json.Decoder(TailNote)
 def keep_tail(directory: Path, file: AccountingFile, *, in_doubt: bool) -> Path:
     """Copy what stands beyond the committed length of a file to `recovered/`, durably, with a note beside it.
 
-    A tail that was kept already, when cutting it off failed, is kept once. Raises OSError, DiskTrouble.
+    A tail that was kept already is kept once, and so is one that goes on behind it: cutting it off may fail, and a
+    commit may be refused, any number of times. Raises OSError, DiskTrouble.
     """
     digest = hashlib.sha256()
     for piece in file.tail():
@@ -61,14 +62,38 @@ def keep_tail(directory: Path, file: AccountingFile, *, in_doubt: bool) -> Path:
         sha256=digest.hexdigest(), series=file.state.series, opened_ms=file.state.opened_ms, in_doubt=in_doubt,
         why=_IN_DOUBT if in_doubt else _UNACKNOWLEDGED,
     )  # fmt: skip
-    for known in tails(directory):
-        if read_tail_note(known) == note and content_of(known).exists():
-            return content_of(known)
+    known = list(_of_the_same(directory, file, note))
+    if whole := next((content_of(path) for path, told in known if told.bytes >= note.bytes), None):
+        return whole
     path = _free(directory / RECOVERED, f"{file.path.name}.tail")
     write_durably(path.with_name(path.name + ".json"), _json(note), _MODE)
     write_durably(path, file.tail(), _MODE)
     sync_directory(directory)
+    for shorter, _ in known:
+        content_of(shorter).unlink()
+        shorter.unlink()
     return path
+
+
+def _of_the_same(directory: Path, file: AccountingFile, new: TailNote) -> Iterator[tuple[Path, TailNote]]:
+    """Yield the notes on tails of a file that one begins with, or that begin with it. Raises OSError."""
+    for path in tails(directory):
+        told = read_tail_note(path)
+        if told and (told.file, told.offset, told.opened_ms, told.in_doubt, told.series) == (
+            new.file, new.offset, new.opened_ms, new.in_doubt, new.series,
+        ) and _begins_alike(file, content_of(path), min(told.bytes, new.bytes)):  # fmt: skip
+            yield path, told
+
+
+def _begins_alike(file: AccountingFile, content: Path, size: int) -> bool:
+    """Tell whether so many bytes of the tail of a file stand in another one. Raises OSError."""
+    start = file.state.length
+    try:
+        with content.open("rb") as other:
+            pieces = read_range(file.descriptor, start, start + size)
+            return all(piece == other.read(len(piece)) for piece in pieces)
+    except FileNotFoundError:
+        return False
 
 
 def keep_whole(directory: Path, file: AccountingFile, why: str) -> Path:

@@ -124,11 +124,11 @@ local compares = is_compared(history)
 local again, some_again, position = {'WRITTEN'}, false, FIRST_FACT
 for index = FIRST_STREAM, #KEYS do
   local name = ARGV[position]
-  local counters = redis.call('HMGET', ledger, name .. ':events', name .. ':rows', name .. ':rows:' .. directory,
-    name .. ':dead', name .. ':lost', name .. ':foreign')
-  for each = 1, 6 do
-    if counters[each] and not is_count(counters[each]) then
-      return redis.error_reply('WRONGVALUE a counter of ' .. name .. ' in ' .. ledger .. ' is not a count')
+  local names = {name .. ':events', name .. ':rows', name .. ':rows:' .. directory, name .. ':dead', name .. ':lost',
+    name .. ':foreign'}
+  for each, value in ipairs(redis.call('HMGET', ledger, unpack(names))) do
+    if value and not is_count(value) then
+      return redis.error_reply('WRONGVALUE ' .. names[each] .. ' in ' .. ledger .. ' is not a count')
     end
   end
   if ARGV[position + 6] ~= '' and not are_mine(KEYS[index], ARGV[position + 6], tonumber(ARGV[position + 7]) or 0) then
