@@ -252,7 +252,7 @@ BREAKAGES = (
     ),
     Breakage(
         "13", "a consumer whose record names a file is retired",
-        (Edit(_RETIRE, "      return 'FILE ' .. file['name']\n", ""),),
+        (Edit(_RETIRE, "      return 'FILE ' .. name_in(file)\n", ""),),
         f"{_FLEET}::test_trap_13_a_consumer_with_files_or_pending_entries_is_not_retired",
     ),
     Breakage(
@@ -262,7 +262,7 @@ BREAKAGES = (
     ),
     Breakage(
         "13", "a consumer whose rotated file is not sealed is retired",
-        (Edit(_RETIRE, "      return 'FILE ' .. closing['file']['name']\n", ""),),
+        (Edit(_RETIRE, "      return 'FILE ' .. name_in(type(closing) == 'table' and closing['file'])\n", ""),),
         f"{_FLEET}::test_trap_13_a_consumer_whose_rotated_file_is_not_sealed_is_not_retired",
     ),
     Breakage(
@@ -391,7 +391,7 @@ BREAKAGES = (
     ),
     Breakage(
         "24", "a counter that HINCRBY refuses is taken for one",
-        (Edit(_COMMIT, "not is_count(counters[each])", "not tonumber(counters[each])"),),
+        (Edit(_COMMIT, "not is_count(value)", "not tonumber(value)"),),
         f"{_GUARDS}::test_trap_24_a_counter_that_is_no_count_stops_a_script_before_its_first_write",
     ),
     Breakage(

@@ -7,6 +7,8 @@ from worker.stream.keys import GROUP, PLACEHOLDER, Keys
 from worker.stream.link import Link, Refused
 from worker.stream.setup import fitness_of
 
+LONGEST_TROUBLE = 500  # characters
+TROUBLES_AT_MOST = 100
 _SHOWN = 40  # characters of what cannot be read
 
 
@@ -27,9 +29,11 @@ class Look:
             return empty
 
     def trouble(self, text: str) -> None:
-        """Note, once, what cannot be read."""
-        if text not in self.troubles:
-            self.troubles.append(text)
+        """Note, once, what cannot be read: so much of so many, since somebody else wrote it."""
+        text = text if len(text) <= LONGEST_TROUBLE else f"{text[:LONGEST_TROUBLE]}…"
+        if text in self.troubles or len(self.troubles) > TROUBLES_AT_MOST:
+            return
+        self.troubles.append(text if len(self.troubles) < TROUBLES_AT_MOST else "and more that cannot be read")
 
     def fitness(self) -> Fitness:
         """Return what the server's settings say."""

@@ -26,6 +26,10 @@ for index = 4, #KEYS do
     return 'PENDING ' .. KEYS[index]
   end
 end
+local function name_in(file)
+  return tostring(type(file) == 'table' and file['name'])
+end
+
 local fields = {}
 local all = redis.call('HGETALL', records)
 for index = 1, #all, 2 do
@@ -35,11 +39,10 @@ for index = 1, #all, 2 do
       return 'RECORD ' .. all[index]
     end
     for _, file in pairs(record['files'] or {}) do
-      return 'FILE ' .. tostring(type(file) == 'table' and file['name'])
+      return 'FILE ' .. name_in(file)
     end
     for _, closing in ipairs(record['closing'] or {}) do
-      local file = type(closing) == 'table' and closing['file']
-      return 'FILE ' .. tostring(type(file) == 'table' and file['name'])
+      return 'FILE ' .. name_in(type(closing) == 'table' and closing['file'])
     end
     if record['committed_ms'] then -- else it is empty already
       fields[all[index]] = tombstone_of(all[index + 1])
