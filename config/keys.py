@@ -254,7 +254,7 @@ LEASE = Key(
     "60",
 )
 BATCH_ENTRIES = Key(
-    "redis", "batch_entries", values.whole(1, 100_000), "2000", "Most entries of a stream that are read at once.", "500"
+    "redis", "batch_entries", values.whole(1, 20_000), "2000", "Most entries of a stream that are read at once.", "500"
 )
 BATCH_BYTES = Key(
     "redis",

@@ -20,6 +20,14 @@ Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 SeriesId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]
 EventType = Annotated[str, Meta(pattern=rf"\A({'|'.join(TYPES)})\Z")]
 
+LONGEST_NAME = 200  # characters that are shown: no name of ours is as long
+
+
+def shown(name: str) -> str:
+    """Return a name from the server as it is shown, cut where somebody else made it very long."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+
+
 _MOST_DIGITS = 16  # of a counter; an epoch is a time in µs
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from worker import records
 from worker.errors import StreamUnavailable
+from worker.fields import shown
 from worker.records import Record
 from worker.stream.keys import Keys
 from worker.stream.link import Connector, Link
@@ -57,6 +58,6 @@ class CommitRecords:
         try:
             return records.decode(value)
         except msgspec.MsgspecError as error:
-            owner = name.decode("utf-8", "replace")
+            owner = shown(name.decode("utf-8", "replace"))
             self.unreadable.append(f"{self._key}: the record of {owner} cannot be read: {error}")
             return None

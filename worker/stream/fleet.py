@@ -9,6 +9,7 @@ import msgspec
 from schemas.events import TYPES
 from worker import records
 from worker.errors import Fenced
+from worker.fields import shown
 from worker.records import Record
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Link
@@ -75,7 +76,7 @@ def take_over(link: Link, keys: Keys, me: tuple[str, str, bytes], owner: bytes) 
     )  # fmt: skip
     match reply[0]:
         case b"OK":
-            return TakenOver(owner.decode("utf-8", "backslashreplace"), reply[1], reply[2])
+            return TakenOver(shown(owner.decode("utf-8", "backslashreplace")), reply[1], reply[2])
         case b"FENCED":
             raise Fenced
         case _:
@@ -104,7 +105,10 @@ def others(link: Link, keys: Keys, directory: str, me: str) -> Iterator[tuple[st
         try:
             record = records.decode(value)
         except msgspec.DecodeError as error:
-            yield consumer, Unreadable(consumer, f"{keys.records}: the record of {consumer} {directory}: {error}")
+            yield (
+                consumer,
+                Unreadable(consumer, f"{keys.records}: the record of {shown(consumer)} {directory}: {error}"),
+            )
         else:
             if record:
                 yield consumer, record

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from schemas.events import TYPES
 from worker import records
-from worker.fields import is_count
+from worker.fields import is_count, shown
 from worker.records import FileState
 from worker.stream.keys import GROUP, Keys
 from worker.stream.link import Connector, Link
@@ -100,7 +100,7 @@ def _records(look: Look) -> dict[str, records.Record]:
             if record := records.decode(stored):
                 found[owner] = record
         except msgspec.MsgspecError as error:
-            look.trouble(f"{look.keys.records}: the record of {owner} cannot be read: {error}")
+            look.trouble(f"{look.keys.records}: the record of {shown(owner)} cannot be read: {error}")
     return found
 
 
@@ -108,7 +108,9 @@ def _owners(look: Look) -> Iterator[_Owner]:
     for consumer, value in sorted(look.pairs(look.keys.owners).items()):
         epoch, _, directory = value.decode("utf-8", "replace").partition(" ")
         if not is_count(epoch):
-            look.trouble(f"{look.keys.owners}: {consumer} has {cut(value)}, expected an epoch and a directory's id")
+            look.trouble(
+                f"{look.keys.owners}: {shown(consumer)} has {cut(value)}, expected an epoch and a directory's id"
+            )
         yield _Owner(consumer, int(epoch) if is_count(epoch) else 0, directory or None)
 
 
@@ -134,8 +136,8 @@ def _consumer(
     record = known.get(f"{owner.consumer} {owner.directory}")
     has_lease = bool(look.ask(0, "EXISTS", look.keys.lease(owner.consumer)))
     return ConsumerStatus(
-        name=owner.consumer,
-        directory=owner.directory,
+        name=shown(owner.consumer),
+        directory=owner.directory and shown(owner.directory),
         epoch=owner.epoch,
         alive=has_lease or (None if active is None else owner.consumer in active),
         batch=record.batch if record else None,
@@ -154,7 +156,9 @@ def _type_status(
         unread=_unread(look, key, group),
         pending=_pending(look, key) if group else Count(0, 0),
         ledger={name.removeprefix(prefix): count for name, count in _counts(look, ledger) if name.startswith(prefix)},
-        open_files={field: record.files[event_type] for field, record in known.items() if event_type in record.files},
+        open_files={
+            shown(field): record.files[event_type] for field, record in known.items() if event_type in record.files
+        },
     )
 
 
@@ -163,7 +167,7 @@ def _counts(look: Look, ledger: Mapping[str, bytes]) -> Iterator[tuple[str, int]
         if is_count(text := value.decode("utf-8", "replace")):
             yield name, int(text)
         else:
-            look.trouble(f"{look.keys.ledger}: {name} is {cut(value)}, expected a count")
+            look.trouble(f"{look.keys.ledger}: {shown(name)} is {cut(value)}, expected a count")
 
 
 def _unread(look: Look, key: str, group: dict[str, Any] | None) -> Count:

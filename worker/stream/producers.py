@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, structs
 
 from schemas.events import Instant
 from worker.elapsed import MACHINE, Clocks
+from worker.fields import shown
 from worker.stream.keys import PLACEHOLDER, Keys
 from worker.stream.link import Connector, Link
 from worker.stream.script import Script
@@ -115,7 +116,7 @@ def _producer(name: bytes, numbers: Mapping[bytes, bytes], notes: Mapping[bytes,
     number = _NUMBER.fullmatch(numbers.get(name, b""))
     note = _note(notes[name]) if name in notes else None
     return Producer(
-        name=name.decode("utf-8", "replace"),
+        name=shown(name.decode("utf-8", "replace")),
         seq=int(number[1]) if number else None,
         seen_ms=int(number[2]) if number else None,
         note=note,

@@ -18,6 +18,7 @@ from schemas.events import TYPES
 from worker import records
 from worker.decode import RawEntry
 from worker.errors import StreamUnavailable
+from worker.fields import shown
 from worker.records import Record
 from worker.stream.directories import Claimed, claims
 from worker.stream.keys import GROUP, PLACEHOLDER, Keys
@@ -30,7 +31,7 @@ _IDS = 1_000  # of pending entries at once
 _TRIES = 20
 _READ_BYTES = 32_000_000  # of entries that one script may read: some 20 ms of the server's time
 _MOST_DIGITS = 18  # of a counter
-_LONGEST_NAME, _UNREADABLE_AT_MOST = 200, 100
+_UNREADABLE_AT_MOST = 100
 _SHOWN_BYTES = 40  # of a value that is no count
 WHOLE_ENTRY = -1  # instead of the index of an event
 _UNKNOWN, _GONE = -2, -1  # instead of the events of an entry
@@ -244,7 +245,7 @@ def _counters(reply: Sequence[bytes], unreadable: list[str]) -> dict[str, int]:
         if count is not None:
             found[name] = count
         elif name != PLACEHOLDER:
-            _note(unreadable, f"{name[:_LONGEST_NAME]} in the ledger is no count: {value[:_SHOWN_BYTES]!r}")
+            _note(unreadable, f"{shown(name)} in the ledger is no count: {value[:_SHOWN_BYTES]!r}")
     return found
 
 
@@ -266,7 +267,7 @@ def _records(reply: Sequence[bytes], unreadable: list[str]) -> Iterator[tuple[tu
             record = records.decode(value)
         except msgspec.MsgspecError as error:
             if name != PLACEHOLDER:
-                _note(unreadable, f"the record of {name[:_LONGEST_NAME]} cannot be read: {error}")
+                _note(unreadable, f"the record of {shown(name)} cannot be read: {error}")
             continue
         if record is not None:
             yield (consumer, directory), record
