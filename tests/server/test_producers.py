@@ -254,6 +254,7 @@ def test_a_chore_leaves_a_server_that_is_away_for_the_next_time(
         "chores.postponed chore=prune_producers",
         "chores.postponed chore=retire_consumers",
         "chores.postponed chore=trim_streams",
+        "chores.postponed chore=drop_letters",
         "chores.postponed chore=find_losses",
         "chores.postponed chore=forecast_memory",
         "chores.postponed chore=compare_clocks",
