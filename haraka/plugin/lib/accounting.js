@@ -23,6 +23,7 @@ const START_WAIT_MS = 3000
 const LAST_NOTE_MS = 1000
 const LOG_MS = 60_000
 const CLAIM_MS = 30_000
+const NODE_LENGTH = 100
 
 class Accounting {
   #settings
@@ -131,7 +132,9 @@ class Accounting {
     const log = this.#log
     const keys = ofPartition(settings.key, index, settings.partitions)
     const suffix = settings.partitions > 1 ? `-${index}` : ''
-    const producer = `${settings.node.replace(/[^\w.-]/g, '_')}-${boot}${suffix}`
+    // Bounded, since it is a part of the names of files.
+    const node = settings.node.slice(0, NODE_LENGTH).replace(/[^\w.-]/g, '_')
+    const producer = `${node}-${boot}${suffix}`
     const ring = new Ring(settings.ring_max_mb * 1e6, settings.ring_seconds * 1000)
     const courier = new Courier({ redis: settings.redis, keys, producer, ring, log })
     const spool = new Spool({

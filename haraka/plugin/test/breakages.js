@@ -209,11 +209,31 @@ const BREAKAGES = [
   [
     'files are drained in the order of the alphabet',
     'lib/backlog.js',
-    'sort(([a], [b]) => a - b)',
-    'sort(([a], [b]) => (String(a) < String(b) ? -1 : 1))',
+    'sort((a, b) => a.number - b.number)',
+    'sort((a, b) => (a.path < b.path ? -1 : 1))',
     'claims',
   ],
-  ['a damaged record is taken', 'lib/spool_record.js', ' || checksum(fields, payload) !== sum', '', 'spool'],
+  [
+    'a damaged record is taken',
+    'lib/spool_record.js',
+    "if (checksum(signed, payload) !== sum) return damaged('another checksum than it says')",
+    '',
+    'spool',
+  ],
+  [
+    'what a record says is not looked at',
+    'lib/record_fields.js',
+    'if (!isWhole(seq, 1, MAX_COUNT))',
+    'if (false)',
+    'hostile_spool',
+  ],
+  [
+    'links are followed below spool_dir',
+    'lib/spool_home.js',
+    'mustBeDirectory(await lstat(path.join(root, name)))',
+    '',
+    'hostile_spool',
+  ],
   [
     'a drained file is removed while it is written',
     'lib/spool.js',
@@ -231,7 +251,7 @@ const BREAKAGES = [
   [
     'what cannot be read of the spool is not counted',
     'lib/publisher.js',
-    'if (error instanceof SpoolDamaged) this.#counters.dropped += error.events',
+    'this.#counters.dropped += error.events',
     '',
     'publisher',
   ],
@@ -313,7 +333,7 @@ const BREAKAGES = [
   [
     'the headers that workers want are forgotten',
     'lib/wanted_headers.js',
-    'if (!Array.isArray(found)) return undefined',
+    'if (!Array.isArray(remembered)) return undefined',
     'return undefined',
     'plugin',
   ],
