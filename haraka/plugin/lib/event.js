@@ -100,8 +100,9 @@ function sender(address) {
 function custom(headers) {
   let list = ''
   for (const name in headers) {
+    const key = closed(name)
     const value = closed(trimmed(headers[name]))
-    if (value !== '') list += `${list === '' ? ',"custom":{"' : ',"'}${closed(name)}:"${value}`
+    if (key !== '' && value !== '') list += `${list === '' ? ',"custom":{"' : ',"'}${key}:"${value}`
   }
   return list === '' ? '' : `${list}}`
 }

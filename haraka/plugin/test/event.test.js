@@ -93,7 +93,8 @@ describe('any event', () => {
   })
 
   test('takes HELO and headers from our own notes', () => {
-    const kept = { helo: 'client.example', custom: { 'x-campaign': 'a "quoted"\tone', empty: '' } }
+    const custom = { 'x-campaign': 'a "quoted"\tone', empty: '', '': 'no name' }
+    const kept = { helo: 'client.example', custom }
     const event = delivered(item({}, { notes: { [NOTES]: kept } }))
     assert.equal(event.srcMta, 'client.example')
     assert.deepEqual(event.custom, { 'x-campaign': 'a "quoted"\tone' })
