@@ -9,7 +9,7 @@ from pathlib import Path
 
 FINDINGS = Path(".fuzz/findings")
 
-_SECONDS = 5.0  # of processor time: another process that is busy is no finding
+SECONDS = 5.0  # of processor time: another process that is busy is no finding
 _MOST_BYTES = 4 << 30
 
 Check = Callable[[bytes], None]
@@ -26,10 +26,10 @@ def bound_memory() -> None:
 
 
 @contextmanager
-def limited(seconds: float = _SECONDS) -> Iterator[None]:
-    """Raise TooSlow in what takes more processor time than that."""
+def limited(seconds: float | None = None) -> Iterator[None]:
+    """Raise TooSlow in what takes more processor time than that, or than any input should."""
     before = signal.signal(signal.SIGVTALRM, _too_slow)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds or SECONDS)
     try:
         yield
     finally:

@@ -1,12 +1,12 @@
 """What is fuzzed: by name, a function that takes bytes and raises for what must not be."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from tests.fuzz.targets import entries, exports, ids, ini, journal, lines, manifests, names, records, series
 
 Check = Callable[[bytes], None]
 
-TARGETS: Mapping[str, Check] = {
+TARGETS: dict[str, Check] = {
     "entries": entries.check,
     "lines": lines.check,
     "records": records.check,
