@@ -46,8 +46,8 @@ def keep(target: str, data: bytes) -> Path:
 
 
 def target_of(finding: Path) -> str:
-    """Return the target that a finding is of."""
-    return finding.name.partition("-")[0]
+    """Return the target that a finding, or a kept input, is of."""
+    return finding.name.partition("-")[0] if finding.parent.name == FINDINGS.name else finding.parent.name
 
 
 def _too_slow(*_: object) -> None:

@@ -26,12 +26,21 @@ const text = fc.oneof(
   ),
   fc.nat(20_000).map((length) => 'é\ud83d'.repeat(length)),
 )
+/** What throws where it is taken for a text or a number. */
+const OBJECTS = [
+  { toString: [] },
+  Object.create(null),
+  { valueOf: 1, toString: 1 },
+  Symbol('x'),
+  1n,
+  ['a', Symbol('y')],
+]
 const value = fc.oneof(
   text,
   text,
   fc.anything(),
   fc.double(),
-  fc.constantFrom(undefined, null, NaN, -1, 2 ** 53, 1e308),
+  fc.constantFrom(undefined, null, NaN, -1, 2 ** 53, 1e308, ...OBJECTS),
 )
 const address = fc.oneof(
   fc.record(
