@@ -108,6 +108,7 @@ class SpoolFile {
     let length = Math.min(this.unread, Math.max(maxBytes, READ_BYTES))
     for (;;) {
       const buffer = await this.#bytes(length)
+      if (buffer.length === 0 && length > 0) return { records: [], stop: DAMAGED, why: 'the file was cut' }
       const { records, rest } = this.#records(buffer, maxBytes)
       if (!rest || records.length > 0) return { records }
       if (rest.stop !== INCOMPLETE || length >= this.unread) return { records, ...rest }
@@ -130,8 +131,7 @@ class SpoolFile {
     const [at, before] = [this.#offset, this.events]
     do {
       const buffer = await this.#bytes(Math.min(this.unread, READ_BYTES))
-      if (buffer.length === 0) break // somebody has cut the file
-      this.advance(this.#offset + nextRecord(buffer))
+      this.advance(buffer.length > 0 ? this.#offset + nextRecord(buffer) : this.#size)
     } while (this.unread > 0 && (await this.read(1)).records.length === 0)
     return { at, bytes: this.#offset - at, events: before - this.events }
   }

@@ -6,12 +6,21 @@
 const assert = require('node:assert/strict')
 const { execFileSync } = require('node:child_process')
 const { createHash } = require('node:crypto')
-const { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } = require('node:fs')
+const {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} = require('node:fs')
 const path = require('node:path')
 const { after, afterEach, before, beforeEach, describe, test } = require('node:test')
 
 const { Backlog } = require('../lib/backlog')
 const { form } = require('../lib/batch')
+const { Spool } = require('../lib/spool')
 const { SpoolFile } = require('../lib/spool_file')
 const { claim } = require('../lib/spool_home')
 const { DAMAGED, INCOMPLETE, decode, encode } = require('../lib/spool_record')
@@ -108,6 +117,20 @@ describe('a record with a good checksum', () => {
       home.remove()
     })
   }
+
+  test('that was cut off the file while its process lives is counted, and nothing waits for it', async () => {
+    const home = temporaryDirectory()
+    const spool = new Spool({ home: { dir: () => home.dir }, name: PRODUCER, tag: TAG, maxBytes: 1e6 })
+    for (const seq of [1, 2]) await spool.append(form(PRODUCER, seq, [{ type: 'bounce', body: '"n":1' }]))
+    truncateSync(path.join(home.dir, `${PRODUCER}~1.spool`))
+    await assert.rejects(
+      spool.peek(1e6),
+      (error) => error.events === 2 && /the file was cut/.test(error.message),
+    )
+    assert.equal(spool.isEmpty, true)
+    assert.deepEqual(readdirSync(home.dir), [`${PRODUCER}~1.sent.spool.damaged`])
+    home.remove()
+  })
 
   test('is torn at the end of a file alone: a length that is wrong keeps nothing back', () => {
     const torn = good(1).subarray(0, -3)
