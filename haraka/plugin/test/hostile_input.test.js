@@ -16,7 +16,7 @@ const { RedisIni, parse } = require('../lib/redis_ini')
 const { read } = require('../lib/settings')
 const { printable } = require('../lib/text')
 const { WantedHeaders } = require('../lib/wanted_headers')
-const { log, start, temporaryDirectory, until } = require('./support/process')
+const { log, sleep, start, temporaryDirectory, until } = require('./support/process')
 const { Valkey } = require('./support/valkey')
 
 describe('a file that is none', () => {
@@ -231,6 +231,39 @@ describe('a server that answers what it likes', () => {
       await until(() => haraka.lines.warn.length > 0)
       assert.equal(haraka.accounting.counters.published, 0)
       assert.equal(haraka.accounting.counters.spooled, 1)
+    })
+  }
+})
+
+describe('a server that answers anything to what workers want', () => {
+  for (const reply of [
+    '+OK\r\n',
+    ':7\r\n',
+    '$3\r\nabc\r\n',
+    '*1\r\n*1\r\n+x\r\n',
+    '*1\r\n:1\r\n',
+    '*-1\r\n',
+  ]) {
+    test(`like ${JSON.stringify(reply)} neither ends Haraka nor is taken for names`, async () => {
+      const home = temporaryDirectory()
+      let asked = 0
+      const server = net.createServer((socket) => {
+        socket.on('error', () => {})
+        socket.on('data', (data) => {
+          for (const command of data.toString('latin1').split(/(?=\*\d+\r\n\$)/)) {
+            if (/SMEMBERS/.test(command)) asked++
+            socket.write(/SMEMBERS/.test(command) ? reply : ':0\r\n')
+          }
+        })
+      })
+      await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const haraka = start(server.address().port, home.dir)
+      await until(() => asked > 0)
+      await sleep(100) // an error that nobody takes comes now, and is this test's
+      assert.deepEqual(haraka.accounting.wanted, [])
+      await haraka.accounting.retire()
+      server.close()
+      home.remove()
     })
   }
 })
