@@ -340,7 +340,7 @@ const BREAKAGES = [
   [
     'an emptied server wants no headers',
     'lib/accounting.js',
-    'members?.length > 0',
+    'Array.isArray(members) && members.length > 0',
     'members !== undefined',
     'publisher',
   ],
