@@ -9,7 +9,7 @@ DEMO := haraka/demo/node_modules/.installed
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage side-by-side busy versions field bench clean
+.PHONY: help setup run demo test test-python test-plugin lint check format schemas lock crash breakages chaos outage side-by-side busy versions field fuzz bench clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,15 @@ lock: $(VENV) ## Lock the requirements anew, with hashes
 	  pyproject.toml -o requirements/app.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group pyproject.toml:fuzz -o requirements/fuzz.txt
+
+# With the fuzzer that follows coverage, where it has a wheel; CI gives each target a few seconds in the tests.
+FUZZ_SECONDS ?= 1800
+fuzz: $(VENV) $(PLUGIN) ## Fuzz what reads anything from outside, each target for half an hour (FUZZ_SECONDS, FUZZ_TARGETS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	cd haraka/plugin && FUZZ_SECONDS=$(FUZZ_SECONDS) node --test test/fuzz.test.js
 
 crash: $(VENV) ## Simulate tens of thousands of histories: workers that die, servers that forget, bad disks, operators
 	$(BIN)/python -m tests.crash --histories 20000 --seed 1 $(CRASH_FLAGS)
@@ -106,4 +115,4 @@ bench: $(VENV) ## Drain 1 000 000 entries with each appendonly setting, beside t
 	$(BIN)/python -m bench.audit
 
 clean: ## Remove what set-up and demo made
-	rm -rf .venv haraka/*/node_modules .demo
+	rm -rf .venv haraka/*/node_modules .demo .fuzz

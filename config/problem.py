@@ -6,6 +6,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+_LONGEST = 1000  # characters of a setting, and of what is said of it
+
 
 class Problem(Struct, frozen=True, kw_only=True):
     """Where a setting was given, and what was expected there."""
@@ -20,8 +22,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Return the problem as one line: place, setting, what is wrong."""
         place = [str(part) for part in (self.option or self.file, self.line) if part is not None]
-        setting = " ".join(part for part in (_bracketed(self.section), self.key) if part)
-        return ": ".join(part for part in (":".join(place), setting, self.message) if part)
+        setting = _bounded(" ".join(part for part in (_bracketed(self.section), self.key) if part))
+        return ": ".join(part for part in (":".join(place), setting, _bounded(self.message)) if part)
 
 
 class ConfigError(Exception):
@@ -37,6 +39,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), names, n=1)
     return f" (did you mean {names[close[0]]}?)" if close else ""
+
+
+def _bounded(text: str) -> str:
+    """Return a text that may repeat what stands in a file, with an end."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _bracketed(section: str | None) -> str:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import tzlocal
 
 from config.problem import nearest
+from worker.zones import zone_of
 
 T = TypeVar("T")
 Parser = Callable[[str], T]
@@ -85,8 +86,8 @@ def zone(text: str) -> tzinfo:
     if text.lower() == "local":
         return _local_zone()
     try:
-        return zoneinfo.ZoneInfo(text)
-    except (KeyError, ValueError, OSError) as error:
+        return zone_of(text)
+    except ValueError as error:
         hint = nearest(text, zoneinfo.available_timezones())
         raise ValueError(f"expected local, UTC or an IANA name such as Europe/Berlin{hint}") from error
 

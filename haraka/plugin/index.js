@@ -16,8 +16,10 @@ const { begun, queued } = require('./lib/headers')
 const { attemptOf, watch } = require('./lib/outbound_socket')
 const { RedisIni } = require('./lib/redis_ini')
 const { read } = require('./lib/settings')
+const { printable } = require('./lib/text')
 
 const FIRST = -100
+const LINE_LENGTH = 2000
 
 /** Hook → method. All before other plugins, whose answer other than CONT would hide the call. */
 const HOOKS = {
@@ -72,11 +74,12 @@ exports.read_redis_ini = function () {
 }
 
 exports.new_accounting = function () {
+  // What servers answer and what files are called stands in these lines.
   const log = {
-    debug: (line) => this.logdebug(line),
-    info: (line) => this.loginfo(line),
-    warn: (line) => this.logwarn(line),
-    error: (line) => this.logerror(line),
+    debug: (line) => this.logdebug(printable(line, LINE_LENGTH)),
+    info: (line) => this.loginfo(printable(line, LINE_LENGTH)),
+    warn: (line) => this.logwarn(printable(line, LINE_LENGTH)),
+    error: (line) => this.logerror(printable(line, LINE_LENGTH)),
   }
   const accounting = new Accounting(this.settings, log, home())
   accounting.start()

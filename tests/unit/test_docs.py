@@ -22,9 +22,9 @@ CODE = [
     PLUGIN / "index.js",
 ]
 
-# Of other programs: a file of Haraka's configuration, its API; options of the commands haraka and npm.
+# Of other programs: a file of Haraka's configuration, its API; options of the commands haraka, node, npm and pip-audit.
 HARAKAS = {"plugin_timeout", "flush_queue"}
-NOT_OURS = {"--qunstick", "--ignore-scripts", "--omit"}
+NOT_OURS = {"--qunstick", "--ignore-scripts", "--omit", "--test", "--no-deps", "--disable-pip"}
 
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
 CALL = re.compile(r"haraka-accounting +([a-z]+(?: [a-z]+)?)([^`#]*?)(?:`|#|   |$)")
@@ -54,7 +54,8 @@ def words() -> frozenset[str]:
     """Return every word of the code, and the names of its files and of those of the tests."""
     files = [path for path in CODE if path.suffix in {".py", ".js", ".lua", ".ini", ".conf", ".sh", ".acl", ".yaml"}]
     found = {word for path in files for word in re.findall(r"\w+", path.read_text())}
-    return frozenset(found | {path.stem for path in (*files, *(ROOT / "tests").rglob("*.py"))})
+    tests = {path.name.partition(".")[0] for path in (PLUGIN / "test").glob("*.js")}
+    return frozenset(found | tests | {path.stem for path in (*files, *(ROOT / "tests").rglob("*.py"))})
 
 
 @every_document

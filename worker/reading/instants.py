@@ -1,7 +1,8 @@
 """Instants: from the local times that stand in files to seconds since the epoch. Pure."""
 
 from datetime import UTC, datetime, tzinfo
-from zoneinfo import ZoneInfo
+
+from worker.zones import zone_of
 
 
 def logged_second(text: str, timezone: tzinfo, earliest: int | None = None) -> int | None:
@@ -24,6 +25,6 @@ def zone_called(name: str | None, otherwise: tzinfo) -> tzinfo:
     if name == str(UTC):
         return UTC
     try:
-        return ZoneInfo(name) if name else otherwise
-    except (KeyError, ValueError, OSError):
+        return zone_of(name) if name else otherwise
+    except ValueError:
         return otherwise

@@ -23,6 +23,7 @@ const START_WAIT_MS = 3000
 const LAST_NOTE_MS = 1000
 const LOG_MS = 60_000
 const CLAIM_MS = 30_000
+const NODE_LENGTH = 100
 
 class Accounting {
   #settings
@@ -81,7 +82,7 @@ class Accounting {
   /** Connect, and begin to look after things now and then. */
   start() {
     const up = Promise.all(this.#partitions.map(({ courier }) => courier.ready()))
-    this.#ready = this.#patiently(up.then(() => this.#exchange()))
+    this.#ready = this.#patiently(up.then(() => this.#told(() => this.#exchange())))
     this.#regularly(EXCHANGE_MS, () => this.#exchange())
     this.#regularly(LOG_MS, () => this.#logFigures())
     this.#regularly(0, () => this.#claims.look().then(() => CLAIM_MS))
@@ -131,7 +132,9 @@ class Accounting {
     const log = this.#log
     const keys = ofPartition(settings.key, index, settings.partitions)
     const suffix = settings.partitions > 1 ? `-${index}` : ''
-    const producer = `${settings.node.replace(/[^\w.-]/g, '_')}-${boot}${suffix}`
+    // Bounded, since it is a part of the names of files.
+    const node = settings.node.slice(0, NODE_LENGTH).replace(/[^\w.-]/g, '_')
+    const producer = `${node}-${boot}${suffix}`
     const ring = new Ring(settings.ring_max_mb * 1e6, settings.ring_seconds * 1000)
     const courier = new Courier({ redis: settings.redis, keys, producer, ring, log })
     const spool = new Spool({
@@ -156,11 +159,21 @@ class Accounting {
   #regularly(firstMs, work) {
     const index = this.#timers.length
     const run = async () => {
-      const ms = await work()
+      const ms = (await this.#told(work)) ?? LOG_MS
       if (this.#closed) return
       this.#timers[index] = setTimeout(run, ms).unref()
     }
     this.#timers.push(setTimeout(run, firstMs).unref())
+  }
+
+  /** What some work gives; what fails is told, and may do better the next time. An error that nobody takes would end Haraka. */
+  async #told(work) {
+    try {
+      return await work()
+    } catch (error) {
+      this.#log.error(error.message)
+      return undefined
+    }
   }
 
   /** Ask what the workers want, and leave a note for the status command. */
@@ -171,7 +184,7 @@ class Accounting {
     for (const members of await Promise.all(asked)) {
       // What cannot be asked for now stays as it was: a column must not go blank in an outage. So it does where a server was
       // emptied: workers put a placeholder there, also where they want no header.
-      const isThere = members?.length > 0
+      const isThere = Array.isArray(members) && members.length > 0
       for (const name of isThere ? names(members) : this.#wanted) found.add(name)
       isTold ||= isThere
     }

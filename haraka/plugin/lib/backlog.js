@@ -6,12 +6,16 @@
 // A file that was brought stays for a while, for a server that loses it again (a failover): it is to a claimed batch what
 // the ring is to one of the own. Whether the server lost something shows in the producer's number.
 
-const { readdir, stat, unlink } = require('node:fs/promises')
+const { lstat, readdir, unlink } = require('node:fs/promises')
 const path = require('node:path')
 
-const { SpoolFile } = require('./spool_file')
+const { PRODUCER } = require('./record_fields')
+const { SpoolFile, asideOf, setAside } = require('./spool_file')
+const { SOCKET } = require('./spool_home')
 
-const NAME = /^(.+)~(\d+)(?:\.sent)?\.spool$/
+const NAME = /^(.+)~([1-9]\d{0,14})(?:\.sent)?\.spool$/
+
+const EXPECTED = 'a regular file <producer>~<number>.spool expected; it is left alone'
 
 /** The server does not have any more what it had acknowledged. */
 class Lost extends Error {}
@@ -21,26 +25,23 @@ class Backlog {
   #last = 0 // number of the last batch that it acknowledged
   isKnown // whether the server knew the producer before anything was brought; undefined until it was asked
 
-  /** The backlogs in a directory. */
-  static async in(dir) {
-    const numbered = new Map() // producer -> [[number, path]]
+  /** The backlogs in a directory. What is none of their files is told, by name and error, and left alone. */
+  static async in(dir, tell = () => {}) {
+    const numbered = new Map() // producer -> [{number, path, bytes}]
     for (const name of await readdir(dir)) {
-      const [, producer, number] = NAME.exec(name) ?? []
-      if (!producer) continue
-      if (!numbered.has(producer)) numbered.set(producer, [])
-      numbered.get(producer).push([Number(number), path.join(dir, name)])
+      const found = await spoolFile(dir, name)
+      if (found) numbered.set(found.producer, [...(numbered.get(found.producer) ?? []), found])
+      else if (name !== SOCKET && !name.endsWith(asideOf(''))) tell(name, new Error(EXPECTED))
     }
-    const found = []
+    const backlogs = []
     for (const [producer, unsorted] of numbered) {
-      const paths = unsorted.sort(([a], [b]) => a - b).map(([, name]) => name)
-      const files = []
-      for (const name of paths) files.push({ path: name, bytes: await bytesOf(name) })
-      found.push(new Backlog(producer, files, await tagOf(paths)))
+      const files = unsorted.sort((a, b) => a.number - b.number)
+      backlogs.push(new Backlog(producer, files, await tagOf(producer, files)))
     }
-    return found
+    return backlogs
   }
 
-  /** files: [{path, bytes}] that are to be brought. */
+  /** files: [{path, bytes, damagedAt}] that are to be brought. */
   constructor(producer, files, tag) {
     this.producer = producer
     this.files = files
@@ -65,7 +66,7 @@ class Backlog {
 
   /** Remove the files that were brought before an instant. */
   async removeBefore(instant) {
-    while (this.#brought.length > 0 && this.#brought[0].at < instant) await remove(this.#brought.shift().path)
+    while (this.#brought.length > 0 && this.#brought[0].at < instant) await end(this.#brought.shift())
   }
 
   /** Whether the last batch that a server has of the producer says that it has all that was brought. */
@@ -85,7 +86,23 @@ class Backlog {
   }
 }
 
-async function remove(name) {
+/** A spool file by its name: {producer, number, path, bytes}; undefined for anything else. Links are not followed. */
+async function spoolFile(dir, name) {
+  const [, producer, number] = NAME.exec(name) ?? []
+  if (!producer || !PRODUCER.test(producer)) return undefined
+  const found = path.join(dir, name)
+  const stats = await lstat(found).catch(() => undefined)
+  return stats?.isFile() ? newFile(producer, number, found, stats.size) : undefined
+}
+
+/** damagedAt: where parts of it could not be read, as far as it was read. */
+function newFile(producer, number, name, bytes) {
+  return { producer, number: Number(number), path: name, bytes, damagedAt: new Set() }
+}
+
+/** What was brought goes; a file of which a part could not be read is kept. */
+async function end({ path: name, damagedAt }) {
+  if (damagedAt.size > 0) return setAside(name)
   await unlink(name).catch((error) => {
     if (error.code !== 'ENOENT') throw error
   })
@@ -101,28 +118,28 @@ async function bytesAside(dir) {
 
 /** Bytes of a file, 0 of one that is gone. */
 async function bytesOf(name) {
-  return stat(name).then(
+  return lstat(name).then(
     ({ size }) => size,
     () => 0,
   )
 }
 
 /** Hash tag of the partition that a producer's batches are for, from the first that can be read; else undefined. */
-async function tagOf(paths) {
-  for (const name of paths) {
-    const { records } = await firstOf(name)
-    if (records.length > 0) return records[0].tag
+async function tagOf(producer, files) {
+  for (const { path: name } of files) {
+    const record = await firstOf(name, producer).catch(() => undefined) // whoever drains it will meet the same, and say so
+    if (record) return record.tag
   }
   return undefined
 }
 
-async function firstOf(name) {
-  const file = await SpoolFile.existing(name)
+async function firstOf(name, producer) {
+  const file = await SpoolFile.existing(name, { producer })
   try {
-    return await file.read(1)
-  } catch {
-    // Whoever drains it will meet the same, and say so.
-    return { records: [] }
+    const { records, stop } = await file.read(1)
+    if (!stop) return records[0]
+    await file.skip()
+    return (await file.read(1)).records[0]
   } finally {
     await file.close()
   }

@@ -102,8 +102,10 @@ class Claims {
   }
 
   async #bring(dir) {
-    const brought = (await Backlog.in(dir)).map((backlog) => {
-      const what = `${path.basename(dir)}/${backlog.producer}`
+    const inDir = (name) => `${path.basename(dir)}/${name}`
+    const backlogs = await Backlog.in(dir, (name, error) => this.#tell(inDir(name), error))
+    const brought = backlogs.map((backlog) => {
+      const what = inDir(backlog.producer)
       return this.#lane(backlog.tag)
         .bring(backlog)
         .catch((error) => this.#tell(what, error))

@@ -2,13 +2,14 @@
 
 // What one partition's publisher has done since it started.
 
-const COUNTED = ['published', 'batches', 'spooled', 'drained', 'dropped', 'unsafe', 'skipped']
+const COUNTED = ['published', 'batches', 'spooled', 'drained', 'damaged', 'dropped', 'unsafe', 'skipped']
 
 class Counters {
   published = 0 // events that the server has
   batches = 0
   spooled = 0 // events that went to disk first
   drained = 0 // events brought to the server from disk
+  damaged = 0 // parts of spool files that cannot be read
   dropped = 0 // lost: the spool was full or cannot be read, or the memory was full
   unsafe = 0 // answers of Haraka's to hooks that did not wait until the event was safe
   skipped = 0 // hook calls that gave no event

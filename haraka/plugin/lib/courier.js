@@ -15,6 +15,14 @@ const MAX_REASONS = 10
 
 const NOTHING = { batches: [], givenUp: [0, 0, 0] }
 
+const REPLIES = ['OK', 'DUPLICATE', 'GAP']
+
+/** The answer to a batch, or an error: only the script's own words tell that the server has it. */
+function check(answer) {
+  if (REPLIES.includes(answer.reply) && Number.isSafeInteger(answer.last)) return answer
+  throw new Error('the server gave an answer that the publish script does not give')
+}
+
 class Courier {
   #redis
   #keys
@@ -88,6 +96,7 @@ class Courier {
       const replies = await Promise.allSettled(batches.map((batch) => session.publish(batch)))
       for (let i = 0; i < batches.length; i++) {
         if (replies[i].status === 'rejected') throw replies[i].reason
+        check(replies[i].value)
         // After a gap is filled, the copies that were on their way behind it were refused for the same gap.
         if (replies[i].value.reply === 'GAP') await this.#fillGap(session, batches[i], held)
         if (batches[i].seq <= this.#doubtfulTo) doubtful.push(batches[i])
@@ -139,7 +148,7 @@ class Courier {
 
   /** The server lost what it had acknowledged: send again what is still held, say how much is not, then the batch. */
   async #fillGap(session, batch, held) {
-    const { reply, last } = await session.publish(batch)
+    const { reply, last } = check(await session.publish(batch))
     if (reply !== 'GAP') return
     const { batches, givenUp } = this.#isForgotten(last) ? NOTHING : held.after(last, this.#heardAt)
     const missing = batches.filter(({ seq }) => seq < batch.seq)
@@ -172,7 +181,7 @@ class Courier {
     )
     let excuse = givenUp
     for (const each of batches) {
-      const answer = await session.publish(each, excuse)
+      const answer = check(await session.publish(each, excuse))
       if (answer.reply === 'GAP')
         throw new Error(`gap not filled at ${each.seq}, the server has ${answer.last}`)
       // Only the first may leave a gap behind it: a further one would be new, and is looked at anew.

@@ -5,10 +5,9 @@
 // Sentinel and Cluster are asked anew at every connection, and then a plain client goes to the one node that matters. The
 // client library's own sentinel and cluster modes send commands again by themselves; here every retry is the publisher's.
 
-const { readFile } = require('node:fs/promises')
-
 const { load } = require('./client')
 const { atMost } = require('./deadline')
+const { readSmall } = require('./regular_file')
 
 const { createClient } = load()
 
@@ -34,12 +33,17 @@ function ofUrl(url) {
     tls: protocol === 'rediss:',
     username: decodeURIComponent(username),
     password: decodeURIComponent(password),
-    database: pathname.length > 1 ? Number(pathname.slice(1)) : '',
+    database: pathname.length > 1 ? databaseOf(pathname.slice(1)) : '',
   }
 }
 
+function databaseOf(text) {
+  if (!/^\d{1,5}$/.test(text)) throw new Error('the URL of redis ends with the number of a database')
+  return Number(text)
+}
+
 async function tlsOptions(redis) {
-  const file = async (name) => (redis[name] ? readFile(redis[name]) : undefined)
+  const file = async (name) => (redis[name] ? readSmall(redis[name]) : undefined)
   return {
     tls: true,
     ca: await file('tls_ca'),
@@ -52,7 +56,7 @@ async function tlsOptions(redis) {
 
 async function password(redis, fallback) {
   if (!redis.password_file) return redis.password || fallback
-  const [line] = (await readFile(redis.password_file, 'utf8')).split('\n', 1)
+  const [line] = (await readSmall(redis.password_file)).toString().split('\n', 1)
   return line.trim()
 }
 

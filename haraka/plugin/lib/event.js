@@ -43,7 +43,8 @@ function text(key, value) {
 
 /** A whole number; key: ',"name":' */
 function whole(key, value, max = Number.MAX_SAFE_INTEGER) {
-  const number = Math.trunc(Number(value ?? NaN))
+  // Of an object there is no number, and asking it for one may throw.
+  const number = typeof value === 'number' || typeof value === 'string' ? Math.trunc(Number(value)) : NaN
   return number >= 0 && number <= max ? key + number : ''
 }
 
@@ -84,7 +85,7 @@ function bare(address) {
   const shown = typeof given === 'string' && given && (!host || isSameHost(host, given)) ? given : host
   // Looked at one by one: put together they would be copied for that.
   if (isUsual(user) && isUsual(shown)) return `${user}@${shown}"`
-  return closed(shown ? `${user}@${shown}` : user)
+  return closed(typeof shown === 'string' && shown !== '' ? `${user}@${shown}` : user)
 }
 
 function withoutBrackets(given) {
@@ -100,8 +101,9 @@ function sender(address) {
 function custom(headers) {
   let list = ''
   for (const name in headers) {
+    const key = closed(name)
     const value = closed(trimmed(headers[name]))
-    if (value !== '') list += `${list === '' ? ',"custom":{"' : ',"'}${closed(name)}:"${value}`
+    if (key !== '' && value !== '') list += `${list === '' ? ',"custom":{"' : ',"'}${key}:"${value}`
   }
   return list === '' ? '' : `${list}}`
 }

@@ -19,7 +19,16 @@ function cause(text) {
 
 /** Haraka's error as it may be shown to anybody. */
 function shown(error) {
-  return String(error ?? '').replace(SOME_FAILED, '$1')
+  return textOf(error).replace(SOME_FAILED, '$1')
+}
+
+/** A value as text; '' where it is an object that is none. Marks come out of the queue file, where anything can stand. */
+function textOf(value) {
+  try {
+    return String(value ?? '')
+  } catch {
+    return ''
+  }
 }
 
 /** Whether an attempt failed for some recipients by what each was answered. */
@@ -33,7 +42,10 @@ function isCounted(text) {
 }
 
 function joined(...parts) {
-  return parts.filter((part) => part !== undefined && part !== null && part !== '').join(' ')
+  return parts
+    .map(textOf)
+    .filter((part) => part !== '')
+    .join(' ')
 }
 
 function reply(rcpt) {
@@ -54,7 +66,7 @@ function inClass(status, digit) {
 function statusOfReply(rcpt, text, digit) {
   if (isEnhanced(rcpt.dsn_status)) return inClass(rcpt.dsn_status, digit)
   return inClass(
-    enhancedIn(String(rcpt.dsn_smtp_response ?? text), String(rcpt.dsn_smtp_code ?? digit)),
+    enhancedIn(textOf(rcpt.dsn_smtp_response ?? text), textOf(rcpt.dsn_smtp_code ?? digit)),
     digit,
   )
 }
@@ -78,7 +90,7 @@ function ofAttempt(rcpt, named, text, digit) {
   const words = verdict(rcpt, text)
   if (words === '') return { status: `${digit}.0.0`, message: text }
   // Haraka invents this code, and hands 550 with deferrals too: like the status it gets the class of the event.
-  const code = rcpt.dsn_code ? `${digit}${String(rcpt.dsn_code).slice(1)}` : ''
+  const code = rcpt.dsn_code ? `${digit}${textOf(rcpt.dsn_code).slice(1)}` : ''
   return { status: inClass(rcpt.dsn_status, digit), message: joined(code, words) }
 }
 

@@ -43,10 +43,18 @@ function queued(transaction, wanted, before) {
 const NAME = /^[!-9;-~]{1,200}$/
 const MAX_NAMES = 1000
 
-/** Header names of an ini value, a Redis set or a file: lower case, no placeholder, nothing that cannot be one. */
+/**
+ * Header names of an ini value, a Redis set or a file: lower case, no placeholder, nothing that cannot be one. `constructor` and
+ * the like every object has, also the one in which Haraka keeps the headers of a message: what stands there is no header.
+ */
 function names(list) {
-  const found = list.map((name) => String(name).trim().toLowerCase())
-  return found.filter((name) => name !== '-' && NAME.test(name)).slice(0, MAX_NAMES)
+  const found = new Set()
+  for (const given of list) {
+    if (found.size === MAX_NAMES) break
+    const name = typeof given === 'string' ? given.trim().toLowerCase() : ''
+    if (name !== '-' && NAME.test(name) && !(name in Object.prototype)) found.add(name)
+  }
+  return [...found]
 }
 
 module.exports = { begun, queued, names }

@@ -9,7 +9,7 @@ const { setTimeout: pause } = require('node:timers/promises')
 const { Lost } = require('./backlog')
 const { Counters } = require('./counters')
 const { FORGOTTEN_MS, inDoubt } = require('./doubt')
-const { SpoolFile } = require('./spool_file')
+const { SpoolFile, asideOf } = require('./spool_file')
 const { DAMAGED } = require('./spool_record')
 
 const READ_BYTES = 256 * 1024
@@ -106,13 +106,12 @@ class Lane {
 
   async #drainFirst(backlog) {
     const [first] = backlog.files
-    const file = await SpoolFile.existing(first.path)
+    const file = await SpoolFile.existing(first.path, backlog)
     try {
       const name = path.basename(first.path)
       this.#log.info(`claimed ${name} bytes=${file.size}`)
       const stop = await this.#drainFile(file, backlog)
       if (this.#closed) return
-      if (stop === DAMAGED) return await this.#setAside(file, backlog)
       // Torn by the crash: Haraka's answers to its events still waited, so Haraka delivers that mail again.
       if (stop) this.#log.warn(`torn last record in ${name}, ${file.unread} bytes skipped`)
       backlog.shift(this.#heardAt)
@@ -125,17 +124,23 @@ class Lane {
   /** Returns at the end of the file, or why nothing can be read behind what was brought; also when the lane is closed. */
   async #drainFile(file, backlog) {
     while (!this.#closed) {
-      const { records, stop } = await file.read(READ_BYTES)
-      if (records.length === 0) return stop
-      await this.#deliver(file, records, backlog)
+      const { records, stop, why } = await file.read(READ_BYTES)
+      if (records.length > 0) await this.#deliver(file, records, backlog)
+      else if (stop === DAMAGED) await this.#skip(file, why, backlog)
+      else return stop
     }
     return undefined
   }
 
-  async #setAside(file, { files }) {
-    const kept = await file.setAside()
-    files.shift()
-    this.#log.error(`${file.unread} damaged bytes of a spool file are kept in ${kept}`)
+  /** What cannot be read holds up nothing: it is passed over, and its file kept once the rest is brought. Told once a file. */
+  async #skip(file, why, { files: [first] }) {
+    const { at, bytes } = await file.skip()
+    if (first.damagedAt.has(at)) return
+    first.damagedAt.add(at)
+    this.counters.damaged++
+    if (first.damagedAt.size > 1) return
+    const name = path.basename(file.path)
+    this.#log.error(`${bytes} damaged bytes at ${at} of ${name} (${why}) are kept in ${asideOf(file.path)}`)
   }
 
   /** A failure is tried again when there is a session. */

@@ -254,7 +254,10 @@ class Publisher {
 
   /** What is on disk cannot be read. The same trouble is told once, however often it is met. */
   #tell(error) {
-    if (error instanceof SpoolDamaged) this.#counters.dropped += error.events
+    if (error instanceof SpoolDamaged) {
+      this.#counters.dropped += error.events
+      this.#counters.damaged++
+    }
     if (this.#told !== error.message) this.#log.error(`spool: ${error.message}`)
     this.#told = error.message
   }

@@ -7,6 +7,8 @@
 // as given there, and hide what the shipped file and redis.ini say.
 
 const { names } = require('./headers')
+const { TAG } = require('./record_fields')
+const { printable } = require('./text')
 
 const text = (fallback = '') => ({ fallback, read: (value) => String(value).trim() })
 const bool = (fallback) => ({ fallback, read: truth, expected: 'true or false' })
@@ -68,6 +70,9 @@ const REDIS = {
   timeout_ms: whole(2000, 10, 60_000),
 }
 
+/** Beside it the number of a partition stands in the hash tag. */
+const MAX_KEY_LENGTH = 190
+
 const DEFAULTED = '; the default is used'
 
 /** Keys of Haraka's redis.ini that mean the same thing here; `ip`, `db` and `socket.path` are its older names. */
@@ -75,6 +80,11 @@ const HARAKA_NAMES = { ip: 'host', db: 'database', user: 'username', socket: 'pa
 
 function trim(value) {
   return value.trim()
+}
+
+/** What an operator reads of a value that is wrong. */
+function shown(value) {
+  return printable(String(value), 80)
 }
 
 function truth(value) {
@@ -106,12 +116,14 @@ function readSection(section, fields, where, problems) {
     const given = section[name]
     const blank = given === undefined || given === null || given === ''
     const value = blank ? field.fallback : field.read(given)
-    if (value === undefined) problems.push(`${where}${name}=${given}: ${field.expected} expected${DEFAULTED}`)
+    if (value === undefined)
+      problems.push(`${where}${name}=${shown(given)}: ${field.expected} expected${DEFAULTED}`)
     settings[name] = value ?? field.fallback
   }
   for (const name of Object.keys(section)) {
     if (!Object.hasOwn(fields, name)) {
-      problems.push(`${where}${name}: no such key, the nearest is ${nearest(name, Object.keys(fields))}`)
+      const near = nearest(shown(name), Object.keys(fields))
+      problems.push(`${where}${shown(name)}: no such key, the nearest is ${near}`)
     }
   }
   return settings
@@ -162,7 +174,7 @@ function ensureRoom(settings, problems) {
 function read(ini, redisIni, fallbackNode) {
   const problems = []
   const { redis: ownRedis, main = {}, ...others } = ini
-  for (const section of Object.keys(others)) problems.push(`[${section}]: no such section`)
+  for (const section of Object.keys(others)) problems.push(`[${shown(section)}]: no such section`)
   const settings = readSection(main, MAIN, '', problems)
   const own = given(ownRedis)
   const elsewhere = ['url', 'host', 'path', 'sentinels', 'cluster'].some((name) => own[name] !== undefined)
@@ -174,8 +186,9 @@ function read(ini, redisIni, fallbackNode) {
   )
   settings.node ||= fallbackNode
   settings.headers = names(settings.headers)
-  if (/[{}\s]/.test(settings.key)) {
-    problems.push(`key=${settings.key}: braces and spaces are not allowed${DEFAULTED}`)
+  if (!TAG.test(settings.key) || settings.key.length > MAX_KEY_LENGTH) {
+    const expected = `1 to ${MAX_KEY_LENGTH} characters, no braces, spaces or control characters expected`
+    problems.push(`key=${shown(settings.key)}: ${expected}${DEFAULTED}`)
     settings.key = MAIN.key.fallback
   }
   leaveTimeForTheDisk(settings, problems)

@@ -5,7 +5,7 @@
 
 const path = require('node:path')
 
-const { SUFFIX, SpoolFile } = require('./spool_file')
+const { SUFFIX, SpoolFile, asideOf } = require('./spool_file')
 const { encode } = require('./spool_record')
 
 const FILE_BYTES = 8 * 1024 * 1024
@@ -15,11 +15,12 @@ class SpoolFull extends Error {
   code = 'SPOOLFULL'
 }
 
-/** What is on disk cannot be read; the file is kept, out of the way. */
+/** A part of what is on disk cannot be read, and was passed over; its file will be kept, out of the way. */
 class SpoolDamaged extends Error {
-  constructor(why, file, kept) {
-    super(`${why} record in the spool, ${file.events} events in ${file.unread} bytes kept in ${kept}`)
-    this.events = file.events
+  constructor({ stop, why }, { at, bytes, events }, file) {
+    const what = why ? `${stop} record at ${at} (${why})` : `${stop} record at ${at}`
+    super(`${what} in the spool, ${events} events in ${bytes} bytes kept in ${asideOf(file.path)}`)
+    this.events = events
   }
 }
 
@@ -66,16 +67,15 @@ class Spool {
     this.#appending = true
     try {
       const file = await this.#fileFor(record.length)
-      await this.#write(file, record)
-      file.events += batch.events
+      await this.#write(file, record, batch.events)
     } finally {
       this.#appending = false
     }
   }
 
-  async #write(file, record) {
+  async #write(file, record, events) {
     try {
-      await file.append(record, this.#fsync)
+      await file.append(record, this.#fsync, events)
       this.#broken = false
     } catch (error) {
       // A disk that failed once says nothing reliable about that file again: the next record begins another. One that holds
@@ -97,10 +97,11 @@ class Spool {
     const file = this.#files.find(({ unread }) => unread > 0)
     if (!file) return []
     await file.markSent(this.#fsync)
-    const { records, stop } = await file.read(maxBytes)
-    if (stop) {
-      this.#files.splice(this.#files.indexOf(file), 1)
-      throw new SpoolDamaged(stop, file, await file.setAside().catch(({ message }) => message))
+    const { records, ...found } = await file.read(maxBytes)
+    if (found.stop) {
+      const damage = new SpoolDamaged(found, await file.skip(), file)
+      await this.shrink()
+      throw damage
     }
     this.#position.clear()
     for (const { batch, end } of records) this.#position.set(batch, [file, end])
@@ -111,7 +112,6 @@ class Spool {
   drained(batch) {
     const [file, end] = this.#position.get(batch)
     file.advance(end)
-    file.events -= batch.events
   }
 
   /** Give back the room of files that are drained; the newest stays for what comes next, unless everything is. */
@@ -121,20 +121,20 @@ class Spool {
       (file, i) => file.unread === 0 && (everything || i < this.#files.length - 1),
     )
     this.#files = this.#files.filter((file) => !gone.includes(file))
-    for (const file of gone) await file.remove()
+    for (const file of gone) await file.end()
   }
 
   /** Let go of the files; they stay where they are. */
   async close() {
     for (const file of this.#files.splice(0)) {
       if (file.unread > 0) this.#left += file.size
-      await (file.unread === 0 ? file.remove() : file.close())
+      await (file.unread === 0 ? file.end() : file.close())
     }
   }
 
   async #fileFor(bytes) {
     const last = this.#files.at(-1)
-    if (last && !this.#broken && last.size + bytes <= this.#fileBytes) return last
+    if (last && !this.#broken && !last.isDamaged && last.size + bytes <= this.#fileBytes) return last
     const name = `${this.#name}~${++this.#made}${SUFFIX}`
     const file = await SpoolFile.create(path.join(await this.#home.dir(), name), this.#fsync)
     this.#files.push(file)

@@ -7,7 +7,8 @@ const { open, rename, unlink } = require('node:fs/promises')
 const { dirname } = require('node:path')
 
 const { syncDirectory } = require('./directory')
-const { decode, INCOMPLETE } = require('./spool_record')
+const { openRegular } = require('./regular_file')
+const { decode, nextRecord, DAMAGED, INCOMPLETE } = require('./spool_record')
 
 const SUFFIX = '.spool'
 const SENT = '.sent.spool'
@@ -19,7 +20,11 @@ class SpoolFile {
   #size
   #offset = 0
   #isMarked
-  events = 0 // in what is unread, where its writer counts them
+  #expected
+  #written = [] // [{end, events}] of the unread records that this process has written
+
+  /** Whether a part of it could not be read; then it is to be kept. */
+  isDamaged = false
 
   /** A new file; with fsync its name is on disk, without which its records would be safe in nothing. */
   static async create(path, fsync) {
@@ -34,15 +39,17 @@ class SpoolFile {
     }
   }
 
-  static async existing(path) {
-    const handle = await open(path, 'r')
-    return new SpoolFile(handle, path, (await handle.stat()).size)
+  /** A file that another process left; expected: {producer, tag} of all of its records, where that is known. */
+  static async existing(path, expected) {
+    const handle = await openRegular(path)
+    return new SpoolFile(handle, path, (await handle.stat()).size, expected)
   }
 
-  constructor(handle, path, size) {
+  constructor(handle, path, size, expected) {
     this.#handle = handle
     this.#path = path
     this.#size = size
+    this.#expected = expected
     /** Whether records of it may have been sent before it was opened, beside those that say so themselves. */
     this.wasSent = this.#isMarked = path.endsWith(SENT)
   }
@@ -73,8 +80,13 @@ class SpoolFile {
     return this.#size - this.#offset
   }
 
-  /** Append a record, all of it or nothing. */
-  async append(record, fsync) {
+  /** Events in what is unread, as far as this process has written it. */
+  get events() {
+    return this.#written.reduce((sum, { events }) => sum + events, 0)
+  }
+
+  /** Append a record of so many events, all of it or nothing. */
+  async append(record, fsync, events = 0) {
     try {
       const { bytesWritten } = await this.#handle.write(record)
       if (bytesWritten !== record.length) throw Object.assign(new Error('short write'), { code: 'ENOSPC' })
@@ -85,19 +97,21 @@ class SpoolFile {
       throw error
     }
     this.#size += record.length
+    this.#written.push({ end: this.#size, events })
   }
 
   /**
-   * The next records, up to about maxBytes: {records: [{batch, tag, sent, end}], stop}. `end` is for `advance`; `stop` says why
-   * nothing can be read behind them, undefined while there is more or at the end of the file.
+   * The next records, up to about maxBytes: {records: [{batch, tag, sent, end}], stop, why}. `end` is for `advance`; `stop` and
+   * `why` tell why none can be read, undefined where some can, or at the end of the file.
    */
   async read(maxBytes) {
     let length = Math.min(this.unread, Math.max(maxBytes, READ_BYTES))
     for (;;) {
       const buffer = await this.#bytes(length)
+      if (buffer.length === 0 && length > 0) return { records: [], stop: DAMAGED, why: 'the file was cut' }
       const { records, rest } = this.#records(buffer, maxBytes)
-      if (!rest || records.length > 0) return { records, stop: undefined }
-      if (rest.stop !== INCOMPLETE || length >= this.unread) return { records, stop: rest.stop }
+      if (!rest || records.length > 0) return { records }
+      if (rest.stop !== INCOMPLETE || length >= this.unread) return { records, ...rest }
       length = Math.min(this.unread, Math.max(rest.wanted, 2 * length))
     }
   }
@@ -105,18 +119,33 @@ class SpoolFile {
   /** Everything before `end` is drained. */
   advance(end) {
     this.#offset = end
+    while (this.#written[0]?.end <= end) this.#written.shift()
+  }
+
+  /**
+   * Pass over what cannot be read, to the next record that can be or to the end of the file: {at, bytes, events}, the events
+   * as far as this process has written them.
+   */
+  async skip() {
+    this.isDamaged = true
+    const [at, before] = [this.#offset, this.events]
+    do {
+      const buffer = await this.#bytes(Math.min(this.unread, READ_BYTES))
+      this.advance(buffer.length > 0 ? this.#offset + nextRecord(buffer) : this.#size)
+    } while (this.unread > 0 && (await this.read(1)).records.length === 0)
+    return { at, bytes: this.#offset - at, events: before - this.events }
+  }
+
+  /** Remove a file that was brought, or keep it out of everybody's way where a part of it could not be read. */
+  async end() {
+    if (!this.isDamaged) return this.remove()
+    await this.close()
+    await setAside(this.#path)
   }
 
   async remove() {
     await this.close()
     await unlink(this.#path)
-  }
-
-  /** Keep a file that holds what cannot be read, but out of everybody's way. */
-  async setAside() {
-    await this.close()
-    await rename(this.#path, `${this.#path}.damaged`)
-    return `${this.#path}.damaged`
   }
 
   async close() {
@@ -129,10 +158,17 @@ class SpoolFile {
     while (at < buffer.length && at < maxBytes) {
       const found = decode(buffer, at)
       if (found.stop) return { records, rest: found }
+      if (this.#isStrange(found)) return { records, rest: { stop: DAMAGED, why: 'of another producer' } }
       at = found.end
       records.push({ batch: found.batch, tag: found.tag, sent: found.sent, end: this.#offset + at })
     }
     return { records, rest: undefined }
+  }
+
+  /** Whether a record is of another producer or partition than the file: only a record that was put there is. */
+  #isStrange({ batch, tag }) {
+    const { producer = batch.producer, tag: due = tag } = this.#expected ?? {}
+    return batch.producer !== producer || tag !== due
   }
 
   async #bytes(length) {
@@ -142,4 +178,16 @@ class SpoolFile {
   }
 }
 
-module.exports = { SpoolFile, SUFFIX }
+/** Where a file stands that holds what cannot be read. */
+function asideOf(path) {
+  return `${path}.damaged`
+}
+
+/** Put a file there; one that is gone already is no matter. */
+async function setAside(path) {
+  await rename(path, asideOf(path)).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+}
+
+module.exports = { SpoolFile, SUFFIX, asideOf, setAside }

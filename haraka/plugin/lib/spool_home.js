@@ -11,7 +11,7 @@
 // The directory is what is claimed, by one rename: never one file without those that come before it. Anything else below
 // spool_dir is somebody else's, as Haraka's own queue is where the two share a directory: never touched.
 
-const { mkdir, open, readdir, rename, rm, rmdir, stat } = require('node:fs/promises')
+const { lstat, mkdir, open, readdir, rename, rm, rmdir, stat } = require('node:fs/promises')
 const net = require('node:net')
 const path = require('node:path')
 
@@ -169,12 +169,19 @@ async function claim(root, id, tell) {
 }
 
 async function claimOne(root, id, name) {
+  mustBeDirectory(await lstat(path.join(root, name)))
   const [holder, origin = holder] = name.split('~')
   if (holder === id) return origin === id ? [] : [path.join(root, name)]
   if (await isAlive(root, holder)) return []
   const target = path.join(root, `${id}~${origin}`)
   // Whoever renames it first has it.
   return (await renamed(path.join(root, name), target)) ? [target] : []
+}
+
+/** Not a link either: what it leads to is somebody else's. */
+function mustBeDirectory(stats) {
+  if (stats.isDirectory()) return
+  throw Object.assign(new Error('a directory expected; it is left alone'), { code: 'ENOTDIR' })
 }
 
 async function renamed(from, to) {
@@ -189,10 +196,11 @@ async function renamed(from, to) {
 
 /** A process that died while it made its directory left no batches in it. One that only stalled, or whose clock jumped, lives. */
 async function clearAbandoned(dir) {
-  const found = await stat(dir).catch(() => undefined)
+  const found = await lstat(dir).catch(() => undefined)
   if (!found || Date.now() - found.mtimeMs < ABANDONED_MS) return
-  if (found.isDirectory() && (await withSocketPath(dir, connects))) return
+  mustBeDirectory(found)
+  if (await withSocketPath(dir, connects)) return
   await clear(dir)
 }
 
-module.exports = { SpoolHome, claim, clear }
+module.exports = { SOCKET, SpoolHome, claim, clear }

@@ -1,16 +1,18 @@
 'use strict'
 
-// A batch as it stands in a spool file: one line of JSON (version, producer, hash tag, number, parts, when it was sent,
-// checksum), the events' bytes, a line break. Pure. The unit is the whole batch with its number: regrouped, its events would
+// One batch as a record of a spool file: one line of JSON (version, producer, hash tag, number, parts, when it was sent,
+// checksum), and one line of the events' bytes. Pure. The unit is the whole batch with its number: regrouped, its events would
 // be taken for copies. Lines of the first version have neither version nor when it was sent.
+//
+// JSON holds no line break, so each record is two lines: behind a part that cannot be read the next record is found again.
 
 const { createHash } = require('node:crypto')
 
 const { Batch } = require('./batch')
+const { VERSION, bytesOf, problem, problemOfEvents } = require('./record_fields')
 
 const LINE_BREAK = 0x0a
 const MAX_HEADER_BYTES = 4096
-const VERSION = 2
 /** Of a record that does not say when it was sent: it may have been, long ago. */
 const UNKNOWN = 1
 
@@ -31,37 +33,50 @@ function encode(batch, tag, sent = 0) {
   return Buffer.concat([Buffer.from(`${header}\n`), payload, Buffer.from('\n')])
 }
 
+/** The fields of a first line, or why it is none. */
 function parse(line) {
+  let values
   try {
-    const values = JSON.parse(line)
-    const sum = values.pop()
-    const [version, producer, tag, seq, parts, sent] =
-      typeof values[0] === 'string' ? [1, ...values, UNKNOWN] : values
-    const bytes = parts.reduce((total, [, , length]) => total + length, 0)
-    const isReadable = version <= VERSION && Number.isInteger(bytes) && bytes >= 0
-    return isReadable ? { producer, tag, seq, parts, sent, bytes, sum, fields: values } : undefined
+    values = JSON.parse(line)
   } catch {
-    return undefined
+    return { why: 'no record' }
   }
+  if (!Array.isArray(values)) return { why: 'no record' }
+  const sum = values.pop()
+  const [version, producer, tag, seq, parts, sent] =
+    typeof values[0] === 'string' ? [1, ...values, UNKNOWN] : values
+  const fields = { version, producer, tag, seq, parts, sent, sum }
+  return { ...fields, signed: values, why: problem(fields) }
 }
 
-/** The record at `offset`: {batch, tag, sent, end}, or {stop: INCOMPLETE | DAMAGED, wanted: bytes of it that are needed}. */
+function damaged(why) {
+  return { stop: DAMAGED, why }
+}
+
+/** The record at `offset`: {batch, tag, sent, end}, or {stop: DAMAGED, why} or {stop: INCOMPLETE, wanted: bytes of it}. */
 function decode(buffer, offset = 0) {
   const lineEnd = buffer.indexOf(LINE_BREAK, offset)
   if (lineEnd === -1 || lineEnd - offset > MAX_HEADER_BYTES) {
     return buffer.length - offset > MAX_HEADER_BYTES
-      ? { stop: DAMAGED }
+      ? damaged('no record')
       : { stop: INCOMPLETE, wanted: MAX_HEADER_BYTES + 1 }
   }
   const header = parse(buffer.toString('utf8', offset, lineEnd))
-  if (!header) return { stop: DAMAGED }
+  if (header.why) return damaged(header.why)
   const start = lineEnd + 1
-  const end = start + header.bytes + 1
-  if (end > buffer.length) return { stop: INCOMPLETE, wanted: end - offset }
-  const { producer, tag, seq, parts, sent, sum, fields } = header
-  const payload = buffer.subarray(start, end - 1)
-  if (buffer[end - 1] !== LINE_BREAK || checksum(fields, payload) !== sum) return { stop: DAMAGED }
-  return { batch: new Batch(producer, seq, split(parts, payload)), tag, sent, end }
+  const end = start + bytesOf(header.parts) + 1
+  const found = buffer.indexOf(LINE_BREAK, start)
+  if (found === -1 && end > buffer.length) return { stop: INCOMPLETE, wanted: end - offset }
+  if (found !== end - 1) return damaged('another number of bytes than it says')
+  return checked(header, buffer.subarray(start, end - 1), end)
+}
+
+/** The record, once its checksum and its events are looked at. */
+function checked({ producer, tag, seq, parts, sent, sum, signed }, payload, end) {
+  if (checksum(signed, payload) !== sum) return damaged('another checksum than it says')
+  const batch = new Batch(producer, seq, split(parts, payload))
+  const why = problemOfEvents(batch.parts)
+  return why ? damaged(why) : { batch, tag, sent, end }
 }
 
 function split(parts, payload) {
@@ -72,4 +87,12 @@ function split(parts, payload) {
   })
 }
 
-module.exports = { encode, decode, INCOMPLETE, DAMAGED }
+/** Where, behind the first line of a buffer, a record begins; its length where none does. */
+function nextRecord(buffer) {
+  for (let at = buffer.indexOf(LINE_BREAK) + 1; at > 0; at = buffer.indexOf(LINE_BREAK, at) + 1) {
+    if (at === buffer.length || decode(buffer, at).stop !== DAMAGED) return at
+  }
+  return buffer.length
+}
+
+module.exports = { encode, decode, nextRecord, INCOMPLETE, DAMAGED }

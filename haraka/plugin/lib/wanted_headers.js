@@ -3,14 +3,13 @@
 // The headers that the workers' columns want, remembered on the node's disk: a Haraka that starts while Redis is away keeps
 // them all the same. One small file in spool_dir for all processes of the node: {key: [names]}.
 
-const { readFileSync, statSync } = require('node:fs')
 const { rename, writeFile } = require('node:fs/promises')
 const path = require('node:path')
 
 const { names } = require('./headers')
+const { readSmallSync } = require('./regular_file')
 
 const FILE = 'wanted_headers.json'
-const MAX_BYTES = 1_000_000
 
 class WantedHeaders {
   #home
@@ -31,10 +30,12 @@ class WantedHeaders {
 
   /** The names, or undefined where nothing is remembered. */
   read() {
-    const found = this.#content()[this.#key]
-    if (!Array.isArray(found)) return undefined
+    const content = this.#content()
+    const remembered = Object.hasOwn(content, this.#key) ? content[this.#key] : undefined
+    if (!Array.isArray(remembered)) return undefined
+    const found = names(remembered)
     this.#written = found.join()
-    return names(found)
+    return found
   }
 
   /** Remember the names; a disk that refuses is told, and all goes on without. */
@@ -56,9 +57,7 @@ class WantedHeaders {
 
   #content() {
     try {
-      const stats = statSync(this.#file)
-      const content =
-        stats.isFile() && stats.size <= MAX_BYTES && JSON.parse(readFileSync(this.#file, 'utf8'))
+      const content = JSON.parse(readSmallSync(this.#file))
       if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content
       throw new Error('an object of lists of header names expected')
     } catch (error) {

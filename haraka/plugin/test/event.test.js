@@ -93,7 +93,8 @@ describe('any event', () => {
   })
 
   test('takes HELO and headers from our own notes', () => {
-    const kept = { helo: 'client.example', custom: { 'x-campaign': 'a "quoted"\tone', empty: '' } }
+    const custom = { 'x-campaign': 'a "quoted"\tone', empty: '', '': 'no name' }
+    const kept = { helo: 'client.example', custom }
     const event = delivered(item({}, { notes: { [NOTES]: kept } }))
     assert.equal(event.srcMta, 'client.example')
     assert.deepEqual(event.custom, { 'x-campaign': 'a "quoted"\tone' })
@@ -159,6 +160,26 @@ describe('any event', () => {
       assert.equal('vmta' in delivered(item({}, { notes: { vmta, outbound_ip: vmta } })), false)
     assert.equal(delivered(item({}, { notes: { vmta: 7 } })).vmta, '7')
   })
+
+  for (const value of [{ toString: [] }, { valueOf: 1, toString: 1 }, Object.create(null), Symbol('x')]) {
+    test(`is made although ${typeof value === 'symbol' ? 'a symbol' : JSON.stringify(value)} stands where a text or number belongs`, () => {
+      const marks = {
+        dsn_smtp_code: value,
+        dsn_smtp_response: value,
+        dsn_code: value,
+        dsn_msg: value,
+        reason: value,
+      }
+      const rcpt = { user: 'a', host: 'a.test', ...marks }
+      const mail = item({}, { queue_time: value, mail_from: { user: 'f', host: value }, rcpt_to: [rcpt] })
+      const rows = [
+        delivered(mail, { port: value, response: value }),
+        deferred(mail, { err: value, fail_recips: [rcpt] }),
+        bounce(mail, '550 5.1.1 no', { bounced_rcpt: [rcpt] }),
+      ]
+      for (const { rcpts, orig } of rows) assert.deepEqual([rcpts[0].rcpt, orig], ['a@a.test', 'f'])
+    })
+  }
 
   test('has no instant of queueing that is later than the event: a clock was set back meanwhile', () => {
     assert.equal('timeQueued' in delivered(item({}, { queue_time: NOW + 1 })), false)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from config.columns import columns
 from config.key import Key
 from config.keys import KEYS
+from config.loader import check
 from config.naming import default_consumer
 from schemas.catalogue import FIELDS
 from schemas.events import TYPES
@@ -301,3 +302,12 @@ def test_a_local_time_that_cannot_be_told_is_refused() -> None:
 def test_every_type_has_a_location_an_archive_and_fields() -> None:
     for section in ("location", "archive_to", "fields"):
         assert [key for other, key in KEYS if other == section] == list(TYPES)
+
+
+@pytest.mark.parametrize("line", ["archive_cron=0 0 * {} *", "{}=1", "[{}]", "[fields]\ndelivered={}"])
+def test_a_problem_that_repeats_what_stands_in_the_file_has_an_end(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "accounting_files.ini"
+    file.write_text(line.format("x" * 50_000) + "\n")
+    [problem, *_] = check(file, environ={}).problems
+    assert problem.line
+    assert len(str(problem)) < 3000

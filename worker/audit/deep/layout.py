@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -14,6 +13,7 @@ from worker.reading.parse import BadLine, NotAHeader, is_known, json_line, layou
 from worker.rows import header_line
 from worker.series import Series
 from worker.settings import Format, RowSettings
+from worker.zones import zone_of
 
 _JSONL_SEPARATOR = "\t"  # a configured one has no effect there
 
@@ -127,4 +127,4 @@ def _is_instant(column: str) -> bool:
 def _zone(name: str, configured: tzinfo) -> tzinfo:
     if name == str(configured):
         return configured
-    return UTC if name == "UTC" else ZoneInfo(name)
+    return UTC if name == "UTC" else zone_of(name)
