@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from worker.archive import READ_ONLY
 from worker.cli import cli
 from worker.erasure.matching import MARK, canonical, digest
 from worker.errors import ExitCode
+from worker.inventory import contents
 from worker.manifest import manifest_path
 
 NOBODY = "redis://127.0.0.1:1/0"
@@ -121,9 +123,15 @@ class Site:
         assert done.exit_code == 0, done.output
         return True
 
-    def content(self) -> bytes:
-        """Return every byte below the directory, whatever the form."""
-        return b"".join(file.read_bytes() for file in self.files.rglob("*") if file.is_file())
+    def notes(self) -> Iterator[Path]:
+        return (self.files / "forgotten").glob("*.json")
+
+    def plain(self) -> Iterator[bytes]:
+        """Yield what stands in every file below the directory, decompressed."""
+        for file in self.files.rglob("*"):
+            if file.is_file():
+                with contents(file) as content:
+                    yield content.read()
 
 
 def holds_ann(content: bytes) -> bool:
@@ -166,7 +174,7 @@ def test_manifest_and_note_tell_who_why_and_how_much_and_prove_the_address_witho
     site.publish_all()
     site.write()
     site.remove()
-    [path] = (site.files / "forgotten").glob("*.json")
+    [path] = site.notes()
     note = json.loads(path.read_bytes())
     assert note["reason"] == "request 17"
     assert "@" in note["by"]
@@ -198,7 +206,7 @@ def test_a_silent_edit_is_still_found_and_so_is_a_manifest_that_nobody_noted(
     assert "row altered" in told
     assert site.verify() == ExitCode.FAILED
     file.write_bytes(content)
-    for note in (site.files / "forgotten").glob("*.json"):
+    for note in site.notes():
         note.rename(tmp_path / note.name)
     done = site.command("audit")
     assert done.exit_code == ExitCode.FAILED
@@ -247,7 +255,7 @@ def test_what_is_kept_aside_is_rewritten_and_an_acceptance_goes_on_to_hold(valke
     assert b"Ann@Example.org" in accepted.read_bytes()
     done = site.remove()
     assert {each["state"] for each in done["set aside"]} == {"removed"}
-    assert not holds_ann(site.content())
+    assert not holds_ann(b"".join(site.plain()))
     assert (site.files / "lost" / "by-hand.txt").read_bytes() == b"1\tforgotten\tx\n2\tjoann@example.org\n"
     assert site.audit_is_clean("--deep")
 

@@ -51,7 +51,7 @@ def standing(target: Target, connect: Connector, partition: str, retention_days:
 
 
 def _text(last_id: str, retention_days: int, to_come: int) -> str:
-    until = "stay: retention_days is 0"
+    until = "stay: [redis] stream_retention_days is 0"
     if retention_days:
         last = datetime.fromtimestamp(min(milliseconds_of(last_id) + retention_days * _DAY_MS, _LATEST_MS) / 1000, UTC)
         until = f"go with retention, the last about {last:%Y-%m-%d}"
