@@ -29,7 +29,8 @@ WISHES = {
     "copied to a mount, gzip": Wish(Compression.GZIP, other_file_system=True),
     "left in place, gzip": Wish(Compression.GZIP, archiving=False),
 }
-STEP = 7  # operations of a life from one death to the next
+STEP = 11  # operations of a life from one death to the next
+LIVES = 15
 every_wish = pytest.mark.parametrize("wish", WISHES.values(), ids=WISHES)
 
 
@@ -116,6 +117,22 @@ def test_whatever_worker_and_janitor_were_at_the_address_goes_and_no_row_with_it
             if known_id(made.path):
                 made.forget()
             assert made.live_and_tidy(None, events=3, janitor_first=True)
+            made.forget()
+            made.tidy()
+            made.check_forgotten()
+
+
+@every_wish
+def test_a_worker_that_finds_what_a_dead_one_sealed_and_a_dead_forgetting_left_loses_nothing(wish: Wish) -> None:
+    with machine(wish) as made:
+        made.live_and_tidy(None, events=3, janitor_first=True)
+        operations = made.kernel.lived
+    chance = random.Random(3)
+    for _ in range(LIVES):
+        with machine(wish) as made:
+            made.live_and_tidy(chance.randint(operations // 2, operations), events=3, janitor_first=False)
+            made.forget(chance.randint(8, 24))
+            assert made.live_and_tidy(None, events=3, janitor_first=False)
             made.forget()
             made.tidy()
             made.check_forgotten()
