@@ -108,6 +108,12 @@ def test_a_longer_address_is_another_one(text: str) -> None:
     assert without(text, is_address=True) == text
 
 
+@pytest.mark.parametrize("address", ["+ann@example.org", "=ann@example.org", '"ann smith"@example.org', "-a@b.example"])
+def test_a_guard_against_formulas_is_not_part_of_an_address(address: str) -> None:
+    assert without(f"'{address}", address, is_address=True) == MARK
+    assert without("'ann@example.org", is_address=True) == "'ann@example.org"  # a letter of the local part
+
+
 def test_a_column_that_holds_an_address_holds_no_text_around_it() -> None:
     assert without("x=ann@example.org", is_address=True) == "x=ann@example.org"
 

@@ -30,6 +30,7 @@ _BEGINNINGS = re.compile(r"^[^A-Za-z0-9\x80-\U0010ffff]+|=+|\.\.+|%[0-9A-Fa-f]{2
 _VERP = re.compile(
     r"(?:^|(?<=[-+=]))(?:bounces?|return|[0-9]+)[-+]|^[^+]*\+", re.IGNORECASE
 )  # what comes before the recipient
+_GUARD = re.compile(r"'[\s']*[=+\-@＝＋－＠\"]")  # noqa: RUF001 - against formulas, where spreadsheets read the file
 _BATV = re.compile(r"prvs=[^=]+=", re.IGNORECASE)
 _SRS = re.compile(
     r"(?:SRS0[=+-]|SRS1[=+-][^=]+=[^=]+==)[^=]+=[^=]+=(?P<domain>[^=]+)=(?P<local>.+)", re.IGNORECASE | re.DOTALL
@@ -104,6 +105,8 @@ def candidates(text: str, *, is_address: bool = False) -> Iterator[Candidate]:
     """Yield each place in a text where an address may stand."""
     if is_address:
         yield Candidate(0, len(text), canonical(text))
+        if _GUARD.match(text):
+            yield Candidate(0, len(text), canonical(text[1:]))
     for at in _AT.finditer(text):
         domain = _DOMAIN.match(text, at.end())
         if domain is None or not (name := domain[0].rstrip(".-")):

@@ -28,13 +28,16 @@ class Rewritten:
     def read(self) -> None:
         """Read these files; what cannot be read is found when all files are."""
         for file in self._files:
+            shape = file.shape
             entries = file.stored.manifest.forgotten if file.stored.manifest else ()
             digests = frozenset((each.salt, each.digest) for each in entries)
-            self._erasers[file.shape].setdefault(digests, Eraser(*file.shape, any_of(digests)))
+            self._erasers[shape].setdefault(
+                digests, Eraser(shape.format, shape.separator, shape.columns, any_of(digests))
+            )
             self.rows += sum(each.rows for each in entries)
             with suppress(Expired):
-                for block in Reader(file.place, file.shape.header).rows(file.stored):
-                    self._lines[file.shape].update(hash(line) for line in block.lines if _MARK in line)
+                for block in Reader(file.place, shape.header).rows(file.stored):
+                    self._lines[shape].update(hash(line) for line in block.lines if _MARK in line)
 
     def as_they_stand(self, rows: list[str], shape: Shape) -> list[str]:
         """Return rows of events as files of a shape have them."""
