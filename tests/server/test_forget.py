@@ -213,6 +213,29 @@ def test_a_silent_edit_is_still_found_and_so_is_a_manifest_that_nobody_noted(
     assert "no note" in done.stdout
 
 
+def test_a_deep_audit_knows_the_rows_in_several_layouts_of_several_addresses_and_without_their_events(
+    valkey: RealValkey, tmp_path: Path
+) -> None:
+    site = Site(valkey, tmp_path)
+    site.publish_all()
+    site.write()
+    site.remove()
+    site.ini.write_text(site.ini.read_text().replace("format=tsv", "format=csv").replace(",jobId,", ",jobId,node,"))
+    site.publish_all()
+    site.write()
+    site.remove()
+    done = site.command("forget", "bob@example.org", "--remove", "--reason", "request 18")
+    assert done.exit_code == ExitCode.FAILED
+    assert (site.found(ANN), site.found("bob@example.org"), site.found(MARK)) == (0, 0, 18)
+    told = json.loads(site.command("audit", "--deep", "--json").stdout)
+    assert (told["findings"], [each["missing"] for each in told["types"]]) == ([], [0, 0, 0])
+    assert {each["forgotten"] for each in told["types"]} == {10}
+    for name in TYPES:  # the older half of the events goes
+        site.client.xtrim(f"{{{PARTITION}}}:{name}", maxlen=9, approximate=False)
+    told = json.loads(site.command("audit", "--deep", "--json").stdout)
+    assert [each for each in told["findings"] if each["kind"].startswith(("row", "file"))] == []
+
+
 def test_what_cannot_be_changed_is_told_with_what_to_do(valkey: RealValkey, tmp_path: Path) -> None:
     site = Site(valkey, tmp_path)
     site.ini.write_text(f"path={site.files}\narchiving=true\n")
@@ -258,6 +281,7 @@ def test_what_is_kept_aside_is_rewritten_and_an_acceptance_goes_on_to_hold(valke
     assert not holds_ann(b"".join(site.plain()))
     assert (site.files / "lost" / "by-hand.txt").read_bytes() == b"1\tforgotten\tx\n2\tjoann@example.org\n"
     assert site.audit_is_clean("--deep")
+    assert site.verify() == 0  # what is noted beside the files is no manifest
 
 
 def test_copies_in_object_storage_are_named_and_new_ones_made(valkey: RealValkey, tmp_path: Path) -> None:
