@@ -43,7 +43,7 @@ class ForgettingMachine(JanitorMachine):
         try:
             directory_id = known_id(self.path)
             assert directory_id
-            return Forgetting(Target(ANN), self._settings, directory_id, self._connect).remove("a test")
+            return Forgetting(Target(ANN), self._settings, directory_id, self._connect).remove("a test", print)
         except Died:
             return None
         finally:

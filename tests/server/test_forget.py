@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -18,9 +20,14 @@ from tests.support.servers import RealValkey, WorkerProcess, wait_until
 from tests.support.workers import PARTITION
 from worker.archive import READ_ONLY
 from worker.cli import cli
+from worker.commands.options import load_settings, server_of
 from worker.erasure.matching import MARK, canonical, digest
 from worker.errors import ExitCode
+from worker.forgetting.run import Forgetting
+from worker.forgetting.target import Target
+from worker.identity import known_id
 from worker.inventory import contents
+from worker.janitor.lock import janitor_lock
 from worker.manifest import manifest_path
 
 NOBODY = "redis://127.0.0.1:1/0"
@@ -307,6 +314,23 @@ def test_copies_in_object_storage_are_named_and_new_ones_made(valkey: RealValkey
     assert site.tidy()
     assert not site.sealed()
     assert site.audit_is_clean("--deep")
+
+
+def test_a_janitor_at_work_is_waited_for_and_told(valkey: RealValkey, tmp_path: Path) -> None:
+    site = Site(valkey, tmp_path)
+    site.worker().stop()
+    with ThreadPoolExecutor(1) as other, janitor_lock(site.files):
+        waiting = other.submit(forgetting(site).remove, "request 17", (told := Queue[str]()).put)
+        assert "at work on the sealed files" in told.get(timeout=30)
+        assert not waiting.done()
+    assert not waiting.result().is_left
+
+
+def forgetting(site: Site) -> Forgetting:
+    configured = load_settings(site.ini, site.url, None).settings
+    directory_id = known_id(site.files)
+    assert directory_id
+    return Forgetting(Target(ANN), configured, directory_id, server_of(configured).connect)
 
 
 def test_what_is_asked_wrongly_is_a_usage_error(valkey: RealValkey, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def forget_command(  # noqa: PLR0913 - one parameter an option
     require_partition(path, settings.stream.partition)
     forgetting = Forgetting(target, settings, directory_id, server_of(settings).connect)
     try:
-        outcome = forgetting.remove(reason) if reason else forgetting.look()
+        outcome = forgetting.remove(reason, _tell) if reason else forgetting.look()
     except OSError as error:
         raise DiskTrouble(f"{error.filename or path}: {error.strerror}") from error
     _show(outcome, as_json=as_json)
@@ -72,4 +72,8 @@ def _show(outcome: Outcome, *, as_json: bool) -> None:
         if outcome.note:
             click.echo(f"noted in {text.escaped(outcome.note)}")
     for why in outcome.missed:
-        click.echo(f"haraka-accounting: not looked at: {text.escaped(why)}", err=True)
+        _tell(f"not looked at: {why}")
+
+
+def _tell(what: str) -> None:
+    click.echo(f"haraka-accounting: {text.escaped(what)}", err=True)

@@ -5,7 +5,7 @@ it is interrupted at, each file is the one of before or the new one, and giving 
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -67,9 +67,12 @@ class Forgetting:
         """Return where the address stands. Raises OSError."""
         return self._run(None)
 
-    def remove(self, reason: str) -> Outcome:
-        """Take it out wherever that can be done, with a note. Raises OSError, DiskTrouble, Locked."""
-        with _janitor(self._path):
+    def remove(self, reason: str, tell: Callable[[str], object]) -> Outcome:
+        """Take it out wherever that can be done, with a note; `tell` is told what has to be waited for.
+
+        Raises OSError, DiskTrouble, Locked.
+        """
+        with _janitor(self._path, tell):
             for place in places(self._settings.directory):
                 forget.prepare(place)
             file, note = forgotten.begin(self._path, self._target.address, reason, who())
@@ -110,16 +113,19 @@ class Forgetting:
 
 
 @contextmanager
-def _janitor(path: Path) -> Iterator[None]:
+def _janitor(path: Path, tell: Callable[[str], object]) -> Iterator[None]:
     """Be the directory's janitor, once the one that is at work has ended its run. Raises Locked."""
-    end = time.monotonic() + _LOCK_SECONDS
+    end, is_told = time.monotonic() + _LOCK_SECONDS, False
     with ExitStack() as stack:
         while True:
             try:
                 stack.enter_context(janitor_lock(path))
                 break
-            except Locked:
+            except Locked as busy:
                 if time.monotonic() > end:
                     raise
+                if not is_told:
+                    tell(f"waiting for a minute at most: {busy}")
+                    is_told = True
                 time.sleep(_POLL_SECONDS)
         yield
