@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.server.test_forget import ANN, Site, holds_ann
+from tests.support.forgetting import ANN, Site, holds_ann
 from tests.support.servers import RealValkey, wait_until
 from worker.errors import ExitCode
 
