@@ -17,7 +17,7 @@ from worker.accounting_file import AccountingFile
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.errors import DiskTrouble
 from worker.location import Location
-from worker.manifest import ENDINGS, Manifest, Writer, encode, manifest_path
+from worker.manifest import ENDINGS, BadManifest, Manifest, Writer, decode, encode, manifest_path
 from worker.records import Closing, FileState
 
 READ_ONLY = 0o440
@@ -112,7 +112,7 @@ def finish(path: Path, archive: Path) -> None:
 def _move(file: AccountingFile, location: Location) -> Path:
     """Move a file and its manifest without ever replacing another; the manifest is the last to come and to leave."""
     path, target = file.path, location.archive / file.path.name
-    if any(path.with_name(path.name + ending).exists() for ending in ENDINGS):
+    if any(path.with_name(path.name + ending).exists() for ending in ENDINGS) or _is_rewritten(path):
         return path
     make_directory(location.archive)
     if location.archive.samefile(path.parent):  # a link back, or a bind mount: it stands there already
@@ -125,6 +125,15 @@ def _move(file: AccountingFile, location: Location) -> Path:
     manifest_path(path).unlink(missing_ok=True)  # the janitor may have finished this move already
     sync_directory(path.parent)
     return target
+
+
+def _is_rewritten(path: Path) -> bool:
+    """Tell whether the manifest tells of another content: an address was taken out, and this is what it was before."""
+    beside = manifest_path(path)
+    try:
+        return bool(decode(beside.read_bytes(), beside).forgotten)
+    except (FileNotFoundError, BadManifest):
+        return False
 
 
 def _is_copied(file: AccountingFile, target: Path) -> bool:

@@ -24,6 +24,7 @@ from worker.commands.configuration import config_group
 from worker.commands.dead import dead_group
 from worker.commands.directory import directory_group
 from worker.commands.find import find_command
+from worker.commands.forget import forget_command
 from worker.commands.options import NAME_VARIABLE, server_of
 from worker.commands.options import config_option as _config
 from worker.commands.options import load_settings as _load
@@ -126,8 +127,8 @@ def _heed_signals(worker: Worker) -> None:
 
 
 for command in (
-    audit_command, config_group, dead_group, directory_group, find_command, producers_command, replay_command,
-    rotate_command, status_command, tail_command, tidy_command, verify_command,
+    audit_command, config_group, dead_group, directory_group, find_command, forget_command, producers_command,
+    replay_command, rotate_command, status_command, tail_command, tidy_command, verify_command,
 ):  # fmt: skip
     cli.add_command(command)
 

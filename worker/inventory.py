@@ -69,8 +69,15 @@ class Stored(NamedTuple):
     @property
     def content_path(self) -> Path:
         """Return the path of its content, compressed or not."""
-        compressed = self.manifest.compressed if self.manifest else None
-        return self.path.with_name(compressed.name) if compressed else self.path
+        if self.manifest is None:
+            return self.path
+        compressed = self.manifest.compressed
+        return self.path.with_name(compressed.name if compressed else self.manifest.plain_name)
+
+    @property
+    def plain_path(self) -> Path:
+        """Return the path of its content while that is not compressed."""
+        return self.path.with_name(self.manifest.plain_name) if self.manifest else self.path
 
 
 def place_of(directory: Path, series: Series) -> Place:

@@ -1,9 +1,11 @@
 """Manifests: what a sealed accounting file holds, as it stands beside it in `<name>.json`. Pure.
 
 `rows`, `bytes` and `sha256` describe the file as it was sealed. Later steps add to the manifest, and change none of
-these: a compressed file is what it was before, once it is decompressed.
+these: a compressed file is what it was before, once it is decompressed. There is one exception: a file that an address
+was taken out of has other bytes from then on, under another name; `forgotten` tells why, and what they were.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +29,20 @@ class Uploaded(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str
     at_ms: Count
     etag: str | None = None  # as the store gave it then
+
+
+class Forgotten(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An address that was taken out of a sealed file (`haraka-accounting forget`), and what the file was before."""
+
+    at_ms: int
+    reason: str
+    note: str  # file of that name in `<path>/forgotten/`
+    rows: int  # that were changed
+    salt: str
+    digest: str  # of the address (`worker.erasure.digest`), so that an audit knows which rows were changed, and how
+    bytes: int  # before
+    sha256: str
+    copy: str | None = None  # in object storage, with the address; by URL
 
 
 class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,6 +70,17 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     series: SeriesId | None = None  # id; not told by early versions, nor by replays
     compressed: Compressed | None = None
     uploaded: Uploaded | None = None
+    forgotten: Sequence[Forgotten] = ()
+
+    @property
+    def plain_name(self) -> str:
+        """Return the name of its content while that is not compressed: another one each time it was rewritten."""
+        return f"{self.name}.forgotten-{len(self.forgotten)}" if self.forgotten else self.name
+
+    @property
+    def sealed_bytes(self) -> int:
+        """Return how long it was when it was sealed."""
+        return self.forgotten[0].bytes if self.forgotten else self.bytes
 
 
 class Writer(Struct, frozen=True, kw_only=True):
@@ -84,6 +111,15 @@ def encode(manifest: Manifest) -> bytes:
 #: Endings that compression adds to a name.
 ENDINGS = (".zst", ".gz")
 
+_FORM = re.compile(r"(?P<name>.+?)(?:\.forgotten-(?P<number>[1-9][0-9]{0,5}))?(?:\.zst|\.gz)?", re.DOTALL)
+
+
+def form_of(name: str) -> tuple[str, int]:
+    """Return the file that a name is a form of, and how often that form was rewritten."""
+    found = _FORM.fullmatch(name)
+    return (found["name"], int(found["number"] or 0)) if found else (name, 0)
+
+
 _decoder = msgspec.json.Decoder(Manifest)
 
 
@@ -95,6 +131,7 @@ def decode(content: bytes, path: Path) -> Manifest:
         raise BadManifest(f"{path}: not a manifest: {error}") from error
     if path.name != manifest.name + ".json":
         raise BadManifest(f"{path}: the manifest of {manifest.name!r}, expected {path.name.removesuffix('.json')!r}")
-    if manifest.compressed and manifest.compressed.name not in {manifest.name + ending for ending in ENDINGS}:
-        raise BadManifest(f"{path}: compressed is {manifest.compressed.name!r}, expected {manifest.name}.zst or .gz")
+    plain = manifest.plain_name
+    if manifest.compressed and manifest.compressed.name not in {plain + ending for ending in ENDINGS}:
+        raise BadManifest(f"{path}: compressed is {manifest.compressed.name!r}, expected {plain}.zst or .gz")
     return manifest

@@ -205,4 +205,4 @@ def is_over(directory: Directory, event_type: str, state: FileState) -> bool:
         raise DiskTrouble(f"{error.filename}: {error.strerror}") from error
     if manifest is None:
         return not state.rows
-    return manifest.directory == directory.id and (manifest.bytes >= state.length or manifest.reason == "short")
+    return manifest.directory == directory.id and (manifest.sealed_bytes >= state.length or manifest.reason == "short")

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from worker.audit.finding import Finding, NotAudited
 from worker.durable import make_directory, sync_directory, write_durably
+from worker.erasure.matching import IsWanted, erased
 
 FOLDER = "accepted"
 
@@ -44,20 +45,30 @@ class Accepted(Struct, frozen=True, kw_only=True):
 class Acceptances:
     """What was accepted, in whichever directory that was noted."""
 
-    def __init__(self, known: Iterable[Acceptance] = (), roots: Sequence[Path] = ()) -> None:
-        """`roots` are the directories that are looked at: a file in them is the same after they were moved."""
+    def __init__(
+        self, known: Iterable[Acceptance] = (), roots: Sequence[Path] = (), is_forgotten: IsWanted = lambda _: False
+    ) -> None:
+        """`roots` are the directories that are looked at: a file in them is the same after they were moved.
+
+        A recipient that is forgotten stands in no acceptance any more, though the streams tell of it for a while.
+        """
         self._roots = roots
+        self._is_forgotten = is_forgotten
         self._known = {_same(finding): each for each in known for finding in each.findings}
 
     def split(self, findings: Iterable[Finding]) -> tuple[list[Finding], list[Accepted]]:
         """Return the findings that nobody accepted, and those that somebody did."""
         left, accepted = [], []
         for finding in findings:
-            if by := self._known.get(_same(_moved(finding, self._roots))):
+            if by := self._known.get(_same(self._without(_moved(finding, self._roots)))):
                 accepted.append(Accepted(finding=finding, at_ms=by.at_ms, by=by.by, reason=by.reason))
             else:
                 left.append(finding)
         return left, accepted
+
+    def _without(self, finding: Finding) -> Finding:
+        rcpt = finding.rcpt and erased(finding.rcpt, self._is_forgotten, is_address=True)
+        return msgspec.structs.replace(finding, rcpt=rcpt)
 
 
 def read(path: Path) -> list[Acceptance]:
@@ -76,7 +87,7 @@ def accept(path: Path, findings: Sequence[Finding], reason: str, roots: Sequence
     now_ms = time.time_ns() // 1_000_000
     folder = path / FOLDER
     make_directory(folder)
-    note = Acceptance(at_ms=now_ms, by=_who(), reason=reason, findings=[_moved(each, roots) for each in findings])
+    note = Acceptance(at_ms=now_ms, by=who(), reason=reason, findings=[_moved(each, roots) for each in findings])
     file = folder / f"{now_ms}-{secrets.token_hex(4)}.json"
     write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n", _MODE)
     sync_directory(path)
@@ -96,7 +107,8 @@ def _moved(finding: Finding, roots: Sequence[Path]) -> Finding:
     return finding
 
 
-def _who() -> str:
+def who() -> str:
+    """Return the user and the host of this process."""
     user = os.environ.get("SUDO_USER") or _user()
     return f"{user}@{os.uname().nodename}"
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from schemas.events import TYPES
 from worker import locks, salvage
-from worker.audit import aside, balance, memory, server, sizes
+from worker.audit import aside, balance, forgotten, memory, server, sizes
 from worker.audit.acceptance import Acceptances, Accepted
 from worker.audit.balance import Balance
 from worker.audit.directory import Shelf, View, settled
@@ -136,6 +136,7 @@ def _directory_findings(snapshot: Snapshot, view: View, counted: DirectoryReport
     for error in view.bad:
         yield Finding(kind=Kind.MANIFEST, directory=view.id, text=str(error))
     yield from sizes.findings(view)
+    yield from forgotten.findings(view)
     yield from memory.findings(snapshot, view)
     yield from aside.findings(view, sum(snapshot.ledger.get(f"{name}:lost", 0) for name in TYPES))
 

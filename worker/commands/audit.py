@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from worker import identity
+from worker import forgotten, identity
 from worker.assembly import tune_collector
 from worker.audit import acceptance
 from worker.audit.acceptance import Acceptances
@@ -22,6 +22,7 @@ from worker.commands.options import config_option, json_option, load_settings, r
 from worker.commands.progress import progress
 from worker.commands.spans import span_of, types_option
 from worker.commands.used import used_id
+from worker.erasure.matching import Digest, any_of
 from worker.errors import AccountingError, DiskTrouble, ExitCode, OtherPartition, StreamUnavailable, Unreadable
 from worker.evidence import directory_ids
 from worker.settings import DirectorySettings, Settings
@@ -68,7 +69,9 @@ def audit_command(config_file: Path | None, redis_url: str | None, **options: An
         known = Known(
             lost=options["known_lost"],
             elsewhere=frozenset(options["elsewhere"]),
-            accepted=Acceptances(chain.from_iterable(map(acceptance.read, shelves.paths)), shelves.paths),
+            accepted=Acceptances(
+                chain.from_iterable(map(acceptance.read, shelves.paths)), shelves.paths, any_of(_digests(shelves.paths))
+            ),
             findings=shelves.findings,
         )
         report = _deep(settings, shelves, known, options) if options["deep"] else _counts(settings, shelves, known)
@@ -87,6 +90,12 @@ def audit_command(config_file: Path | None, redis_url: str | None, **options: An
         _accept(shelves, report.findings, options["reason"])
     elif report.findings:
         sys.exit(ExitCode.FAILED)
+
+
+def _digests(paths: Sequence[Path]) -> frozenset[Digest]:
+    """Return the addresses that were forgotten in these directories. Raises OSError, Unreadable."""
+    notes = chain.from_iterable(forgotten.read(path).values() for path in paths)
+    return frozenset((note.salt, note.digest) for note in notes)
 
 
 def _accept(shelves: "_Shelves", findings: Sequence[Finding], reason: str) -> None:

@@ -16,7 +16,7 @@ _SHOWN = 50
 _ALWAYS = ("rows_of_events", "rows_in_files")
 _WRONG = ("missing", "altered", "doubled", "unexpected")
 _FIGURES = (
-    *_ALWAYS, *_WRONG, "elsewhere", "no_longer_in_the_stream", "files", "expired_files", "expired_rows",
+    *_ALWAYS, *_WRONG, "forgotten", "elsewhere", "no_longer_in_the_stream", "files", "expired_files", "expired_rows",
 )  # fmt: skip
 
 

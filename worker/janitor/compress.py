@@ -31,8 +31,8 @@ _GZIP_HEADER = 16 + zlib.MAX_WBITS  # with time 0 and without a name
 def is_begun(stored: Stored) -> bool:
     """Tell whether a file stands in two forms: a run died between the two."""
     if stored.manifest is not None and stored.manifest.compressed is not None:
-        return os.path.lexists(stored.path)
-    return _begun(stored.path) is not None
+        return os.path.lexists(stored.plain_path)
+    return _begun(stored.plain_path) is not None
 
 
 def compress(stored: Stored, place: Place, kind: Compression) -> Stored:
@@ -42,23 +42,24 @@ def compress(stored: Stored, place: Place, kind: Compression) -> Stored:
     """
     manifest = stored.manifest
     assert manifest is not None  # noqa: S101  # only sealed files come here
+    plain = stored.plain_path
     if manifest.compressed:
         with held(stored, place):  # the compressed form: it counts, the original is left over
             if _facts(stored.content_path, manifest) != manifest.compressed:
-                raise Unfit(f"{stored.content_path.name} is not what its manifest says, {stored.path.name} is kept")
-            _drop(stored.path)
+                raise Unfit(f"{stored.content_path.name} is not what its manifest says, {plain.name} is kept")
+            _drop(plain)
         return stored
-    target = stored.path.with_name(stored.path.name + (_begun(stored.path) or _ENDINGS[kind]))
+    target = plain.with_name(plain.name + (_begun(plain) or _ENDINGS[kind]))
     with held(stored, place):
         if os.path.lexists(target) and not durable.is_regular(target):
             raise Unfit(f"{target} stands in the way, and is no regular file")
         if not os.path.lexists(target):
-            _make(stored.path, target, manifest)
-        compressed = _facts(target, manifest)
+            _make(plain, target, manifest)
+        facts = _facts(target, manifest)
         sync_directory(target.parent)
-        manifest = msgspec.structs.replace(manifest, compressed=compressed)
+        manifest = msgspec.structs.replace(manifest, compressed=facts)
         durable.replace(manifest_path(stored.path), encode(manifest))
-        _drop(stored.path)
+        _drop(plain)
     return stored._replace(manifest=manifest)
 
 
@@ -75,7 +76,7 @@ def _make(source: Path, target: Path, manifest: Manifest) -> None:
     """Write the compressed form, compare it, and give it its name."""
     fresh = durable.temporary(target)
     with source.open("rb") as content:
-        durable.write_new(fresh, _compressed(durable.chunks_of(content), target.suffix, source.stat().st_size))
+        durable.write_new(fresh, compressed(durable.chunks_of(content), target.suffix, source.stat().st_size))
     try:
         _facts(fresh, manifest)
     except Unfit:
@@ -84,7 +85,8 @@ def _make(source: Path, target: Path, manifest: Manifest) -> None:
     durable.link_new(fresh, target)
 
 
-def _compressed(chunks: Iterable[bytes], ending: str, size: int) -> Iterator[bytes]:
+def compressed(chunks: Iterable[bytes], ending: str, size: int) -> Iterator[bytes]:
+    """Yield the compressed form of a content of that size, by the ending of its name."""
     compress_chunk: Callable[[bytes], bytes]
     flush: Callable[[], bytes]
     if ending == ".zst":
@@ -112,4 +114,4 @@ def _facts(path: Path, manifest: Manifest) -> Compressed:
         raise Unfit(f"{path} cannot be decompressed: {error}") from error
     if (length, found.hexdigest()) != (manifest.bytes, manifest.sha256):
         raise Unfit(f"{path} holds another content than its manifest says")
-    return Compressed(name=manifest.name + path.suffix, bytes=path.stat().st_size, sha256=durable.digest(path))
+    return Compressed(name=manifest.plain_name + path.suffix, bytes=path.stat().st_size, sha256=durable.digest(path))

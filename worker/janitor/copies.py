@@ -1,6 +1,6 @@
 """Copies: a directory's files in object storage, made, and proven before the file itself may go.
 
-The key is the file's location and the file's name. The manifest here tells where the copy is; the one in the store
+The key is the file's location and its content's name. The manifest here tells where the copy is; the one in the store
 describes the content. What died half-way is put again: the same bytes. A copy counts for the store that is configured
 now: where that is another one than it was, or was emptied, the file is uploaded again before it goes.
 """
@@ -45,7 +45,7 @@ class Copies:
         manifest = _manifest_of(stored)
         form = manifest.compressed or manifest
         location = str(place.open.relative_to(self._directory))
-        key = f"{location}/{form.name}"
+        key = f"{location}/{stored.content_path.name}"
         head = self._deposit(key, stored.content_path, Found(form.bytes, form.sha256))
         self._describe(location, manifest)
         uploaded = Uploaded(url=f"{self._store.url}/{key}", at_ms=self._wall_ms(), etag=head.etag)
@@ -133,7 +133,7 @@ class Copies:
 
     def _describe(self, location: str, manifest: Manifest) -> None:
         """Put the manifest beside the copy; one that says the same of the content, by another version, will do."""
-        key = f"{location}/{manifest.name}.json"
+        key = f"{location}/{manifest.plain_name}.json"  # beside that of what the file was before, if it was rewritten
         described = encode(msgspec.structs.replace(manifest, uploaded=None))
         trouble = None
         try:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import msgspec
 
-from worker.durable import sync_directory
 from worker.elapsed import MACHINE, Clocks
 from worker.errors import DiskTrouble, Locked
 from worker.identity import known_id
 from worker.inventory import Place, Stored, places, sealed_in
-from worker.janitor import compress, durable, expire, move
+from worker.janitor import compress, expire, forget, move
 from worker.janitor.attempts import Attempts
 from worker.janitor.copies import Copies
 from worker.janitor.elsewhere import Elsewhere
@@ -135,18 +134,10 @@ class Janitor:
         now_ms = self._attempts.make("time", self._directory.path, look)
         self._attempts.make("note", self._directory.path, self._expiry.note)
         for place in found:
-            self._prepare(place)
+            forget.prepare(place)
             self._process(place)
         if now_ms is not None:
             self._expire(now_ms)
-
-    def _prepare(self, place: Place) -> None:
-        """Make durable what another process did to the names here and died, and remove what it left half-written."""
-        for directory in place.directories:
-            if directory.is_dir():
-                sync_directory(directory)
-                durable.sweep(directory)
-                expire.put_back(directory)
 
     def _sealed(self, place: Place, *directories: Path) -> Iterator[Stored]:
         """Yield the sealed files that stand whole in these directories, until asked to stop."""

@@ -27,9 +27,10 @@ class NotHere(AccountingError):
 
 def known_paths(stored: Stored, place: Place) -> Iterator[Path]:
     """Yield where the content may stand, in the order in which it moves: whoever looks in this order cannot miss it."""
+    plain = stored.plain_path.name
+    names = dict.fromkeys((stored.content_path.name, plain, *(plain + ending for ending in ENDINGS)))
     for directory in dict.fromkeys((stored.path.parent, *place.directories)):
-        for ending in ("", *ENDINGS):
-            yield directory / (stored.path.name + ending)
+        yield from (directory / name for name in names)
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.manifest import ENDINGS, manifest_path
+from worker.manifest import ENDINGS, form_of, manifest_path
 
 _MARKS = {"accounting.id", ".directory-id"}  # of a directory of accounting files
-_ASIDE = {"recovered", "lost", "journal", "series"}  # what such a directory holds beside them
+_ASIDE = {"recovered", "lost", "journal", "series", "accepted", "forgotten"}  # what such a directory holds beside them
 
 
 class Target(NamedTuple):
@@ -56,7 +56,7 @@ def _data_name(name: str) -> str:
 
 
 def _plain(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix in ENDINGS else path
+    return path.with_name(form_of(path.name)[0])
 
 
 def content_bytes(target: Target) -> int:

@@ -95,12 +95,12 @@ def _verify(target: Target, tell: Tell) -> Finding:
 
 
 def _content_path(path: Path, manifest: Manifest) -> Path:
-    return path.with_name(manifest.compressed.name) if manifest.compressed else path
+    return path.with_name(manifest.compressed.name if manifest.compressed else manifest.plain_name)
 
 
 def _differences(path: Path, manifest: Manifest, tell: Tell) -> Iterator[str]:
     """Yield how content and manifest differ. Raises FileNotFoundError."""
-    is_compressed = path.name != manifest.name
+    is_compressed = path.name != manifest.plain_name
     if is_compressed and (manifest.compressed is None or manifest.compressed.name != path.name):
         yield "manifest: it names no such compressed file"
         return

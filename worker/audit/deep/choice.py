@@ -3,29 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from msgspec import Struct
 
+from worker.audit.deep.files import Chosen
+from worker.audit.deep.forgotten import Rewritten
 from worker.audit.deep.forms import Forms
 from worker.audit.deep.layout import Layout, Shape, layouts_of_open
 from worker.audit.deep.sides import Sides, Sight, Written
 from worker.audit.directory import Files, View
 from worker.audit.server import elsewhere
-from worker.inventory import Place, Stored
+from worker.inventory import Stored
 from worker.manifest import Manifest
 from worker.records import id_order
 from worker.replay.span import Span
 from worker.settings import Format, RowSettings
 from worker.stream.snapshot import Indexes, Snapshot
-
-
-class Chosen(NamedTuple):
-    """A file that may hold rows of a span."""
-
-    place: Place
-    stored: Stored
-    shape: Shape
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -36,6 +29,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     expired: Sequence[Manifest]  # files that would have to be looked at too
     rows_elsewhere: int  # in directories that cannot be seen, of any time
     forms: Forms
+    rewritten: Rewritten
     sides: Sides
     expected: Span  # the range, as far as workers have read the stream
 
@@ -71,12 +65,14 @@ def choose(event_type: str, span: Span, rows: RowSettings, moment: Moment) -> Ch
         stream.last_delivered, pending, _both(snapshot.letters[event_type].indexes, moment.settled[event_type])
     )
     sight = Sight([ids_of(file.stored) for file in files], [ids_of(each) for each in expired], rows_elsewhere > 0)
+    rewritten = Rewritten(files)
     return Choice(
         type=event_type,
         files=files,
         expired=expired,
         rows_elsewhere=rows_elsewhere,
-        forms=Forms(event_type, layouts.found or [layouts.configured], rows),
+        forms=Forms(event_type, layouts.found or [layouts.configured], rows, rewritten),
+        rewritten=rewritten,
         sides=Sides(span, written, sight),
         expected=Span(span.start, min(span.end, stream.last_delivered, key=id_order)),
     )

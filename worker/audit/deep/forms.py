@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from worker.audit.deep import hashes
+from worker.audit.deep.forgotten import Rewritten
 from worker.audit.deep.layout import Layout, Shape, common
 from worker.audit.deep.sides import indexes_of
 from worker.batch import Texts, TypeRenderer, slices
@@ -63,8 +64,14 @@ _NOT_DECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Forms:
     """The rows of one type in some layouts."""
 
-    def __init__(self, event_type: str, layouts: Sequence[Layout], configured: RowSettings) -> None:
-        """Compile what renders each layout. Raises NotAudited for one that this version does not know."""
+    def __init__(
+        self, event_type: str, layouts: Sequence[Layout], configured: RowSettings, rewritten: Rewritten | None = None
+    ) -> None:
+        """Compile what renders each layout. Raises NotAudited for one that this version does not know.
+
+        `rewritten` tells which rows look otherwise since an address was taken out of their file.
+        """
+        self._rewritten = rewritten or Rewritten(())
         self.shapes = [layout.shape for layout in layouts]
         self._renderers = [TypeRenderer(event_type, layout.settings(configured, event_type)) for layout in layouts]
         self._common = TypeRenderer(event_type, common(layouts).settings(configured, event_type))
@@ -86,7 +93,8 @@ class Forms:
             if self.are_several:
                 yield self._in_all_layouts(some)
             else:
-                yield Hashed(hashes.of_texts(self._renderers[0].lines(some).rows), ())
+                rows = self._rewritten.as_they_stand(self._renderers[0].lines(some).rows, self.shapes[0])
+                yield Hashed(hashes.of_texts(rows), ())
 
     def of_rows(self, numbers: AbstractSet[int], entries: Sequence[RawEntry]) -> Iterator[tuple[int, int]]:
         """Yield the forms of the rows with these numbers, each with its row's number."""
@@ -105,11 +113,13 @@ class Forms:
                 yield from self._rows_of((entry_id, [b"events", b"[" + bytes(event) + b"]"]), index, bytes(event))
 
     def _rows_of(self, entry: RawEntry, index: int, event: bytes) -> Iterator[EventRow]:
-        by_layout = [renderer.lines([entry]).rows for renderer in self._renderers]
+        by_layout = [
+            self._rewritten.as_they_stand(renderer.lines([entry]).rows, shape)
+            for renderer, shape in zip(self._renderers, self.shapes, strict=True)
+        ]
         if not any(by_layout):
             return
-        renderer = self._common if self.are_several else self._renderers[0]
-        numbers = hashes.of_texts(renderer.lines([entry]).rows)
+        numbers = hashes.of_texts(self._common.lines([entry]).rows if self.are_several else by_layout[0])
         for place, (number, recipient) in enumerate(zip(numbers, _event.decode(event).rcpts, strict=True)):
             texts = tuple(rows[place].encode() if rows else None for rows in by_layout)
             yield EventRow(number, texts, entry[0].decode(), index, recipient.rcpt)
@@ -131,7 +141,7 @@ class Forms:
         return None if text is None else self.of_lines([text], shape)[0]
 
     def _of_texts(self, texts: Texts, shape: Shape) -> list[int]:
-        return self._salted(hashes.of_texts(texts.rows), shape)
+        return self._salted(hashes.of_texts(self._rewritten.as_they_stand(texts.rows, shape)), shape)
 
     def _salted(self, found: list[int], shape: Shape) -> list[int]:
         salt = self._salts[shape]

@@ -13,9 +13,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from worker.audit.deep.altered import Wanted
-from worker.audit.deep.choice import Choice, Chosen, ids_of
+from worker.audit.deep.choice import Choice, ids_of
 from worker.audit.deep.compare import Difference, compare
-from worker.audit.deep.files import Expired, Reader
+from worker.audit.deep.files import Chosen, Expired, Reader
 from worker.audit.deep.join import Join
 from worker.audit.deep.listing import Found, Missing
 from worker.audit.deep.order import Order
@@ -59,6 +59,7 @@ class TypeAudit:
 
     def run(self, directory: Path) -> Iterator[int]:
         """Compare, spilling into a directory; yields how many more rows were read. Raises StreamUnavailable."""
+        self._choice.rewritten.read()
         spill = Spill(directory)
         join = Join(directory / "join") if self._forms.are_several else None
         yield from self._spill_events(spill, join)
@@ -162,6 +163,7 @@ class TypeAudit:
             altered=rows.altered,
             unexpected=difference.unexpected - rows.altered,
             elsewhere=not_here,
+            forgotten=self._choice.rewritten.rows,
             no_longer_in_the_stream=difference.old,
             expired_files=len(self._expired),
             expired_rows=expired_rows,

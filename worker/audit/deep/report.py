@@ -25,6 +25,7 @@ class TypeReport(Struct, frozen=True, kw_only=True):
     altered: int
     unexpected: int
     elsewhere: int  # of the range, and not in these files: expired, or in other directories
+    forgotten: int  # that an address was taken out of, in these files
     no_longer_in_the_stream: int  # rows whose events cannot be seen any more
     expired_files: int
     expired_rows: int
