@@ -28,7 +28,13 @@ def progress(doing: str, what: str, total: int | None) -> Iterator[Tell]:
     `what` names the things that are counted.
     """
     console = streams.console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     is_watched = console.is_terminal and not streams.is_plain()  # a bar is drawn with what colours are made of
     with Progress(*columns, console=console, transient=True, disable=not is_watched) as shown:
         task = shown.add_task(doing, total=total, count=0, what=what)

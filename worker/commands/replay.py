@@ -13,6 +13,7 @@ from worker.commands.options import Server, config_option, json_option, load_set
 from worker.commands.progress import progress
 from worker.commands.replayed import Report, warn_ahead
 from worker.commands.spans import span_of, types_option, words
+from worker.commands.terminal import hand_on, tell
 from worker.replay import letters
 from worker.replay.exports import STANDARD, Export, ExportSource
 from worker.replay.job import Replay
@@ -137,7 +138,7 @@ def _export(request: Request, to: str, *, as_json: bool) -> None:
     with _opened(request) as source:
         export = Export(source)
         with progress("exporting", "entries", source.total) as tell:
-            for done in export.run(to):
+            for done in export.run(to, hand_on):
                 tell(done, export.entries)
         request.report(source).show_export(export, to, as_json=as_json, err=to == STANDARD)
 
@@ -152,7 +153,7 @@ def _opened(request: Request) -> Iterator[Source]:
         with dead_letters(*request.server) as dead:
             source = LetterSource(dead, request.types, request.span)
             if source.foreign:
-                click.echo(f"left out {source.foreign} dead letters that belong to no stream", err=True)
+                tell(f"left out {source.foreign} dead letters that belong to no stream", err=True)
             yield source
     else:
         yield ExportSource(request.sources, request.types, request.span)
