@@ -71,7 +71,7 @@ def show_command(server: Server, *, letter_id: str, as_json: bool, raw: bool) ->
     with dead_letters(*server) as dead:
         letter = dead.get(letter_id)
     if raw:
-        terminal.hand_on(letter.payload)
+        terminal.hand_on([letter.payload])
     elif as_json:
         content = {"text": letter.payload.decode("utf-8", "replace"), "base64": b64encode(letter.payload).decode()}
         terminal.tell_json(_summary(letter) | content)

@@ -4,6 +4,7 @@ What is told is escaped here, whoever wrote it; colours and tables are made here
 """
 
 import sys
+from collections.abc import Iterable
 
 import click
 
@@ -32,7 +33,7 @@ def tell_json(value: object, *, err: bool = False) -> None:
 
 def put(line: bytes | str = "", tag: str = "", colour: str | None = None) -> None:
     """Write a line of a listing, all of it, behind a tag that has a colour on a terminal. It is not flushed."""
-    is_coloured = colour and sys.stdout.isatty() and not streams.is_plain()
+    is_coloured = colour and is_shown() and not streams.is_plain()
     sys.stdout.write(f"{click.style(tag, fg=colour) if is_coloured else tag}{printable(line)}\n")
 
 
@@ -41,10 +42,15 @@ def put_json(value: object) -> None:
     sys.stdout.write(as_json(value) + "\n")
 
 
-def hand_on(content: bytes) -> None:
-    """Write bytes as they stand, for a program that reads them; a terminal gets them line by line, escaped."""
-    if sys.stdout.isatty():
-        for line in content.splitlines():
-            put(line)
+def is_shown() -> bool:
+    """Tell whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def hand_on(lines: Iterable[bytes]) -> None:
+    """Write bytes as they stand, for a program that reads them; a terminal gets each of these in a line, escaped."""
+    if is_shown():
+        for line in lines:
+            put(line.removesuffix(b"\n"))
     else:
-        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.writelines(lines)

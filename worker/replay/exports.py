@@ -5,7 +5,7 @@ An export gets its name once it is whole and durable; a name that is taken by ot
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -36,7 +36,7 @@ class Export:
         self.entries = 0
         self.unchanged = False  # the file stood there already
 
-    def run(self, to: str, hand_on: Callable[[bytes], object]) -> Iterator[int]:
+    def run(self, to: str, hand_on: Callable[[Iterable[bytes]], object]) -> Iterator[int]:
         """Write everything, and yield after each page how far the source is. Raises Different and DiskTrouble.
 
         `hand_on` writes what goes to standard output.
@@ -48,7 +48,7 @@ class Export:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
             with os.fdopen(_private(temporary), "wb") as file:
-                yield from self._write(file.write)
+                yield from self._write(file.writelines)
                 file.flush()
                 os.fsync(file.fileno())
             self.unchanged = stands(temporary, path)
@@ -60,9 +60,9 @@ class Export:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _write(self, write: Callable[[bytes], object]) -> Iterator[int]:
+    def _write(self, write_lines: Callable[[Iterable[bytes]], object]) -> Iterator[int]:
         for page in self._source.pages():
-            write(b"".join(line_of(page.event_type, entry) for entry in page.entries))
+            write_lines(line_of(page.event_type, entry) for entry in page.entries)
             self.entries += len(page.entries)
             yield page.done
 
