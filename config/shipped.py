@@ -127,8 +127,8 @@ partition, and a `port` of the bundled server that another program has.
 ## Accepted with a warning
 
 - `archive_interval` and `max_size` below `[archive_to]`, where the old plugin's sample has them
-- settings without effect: `separator` with `jsonl`, intervals and sizes while `archiving` is off, a password file
-  without a URL
+- settings without effect: `separator` and `csv_guard` with `jsonl`, intervals and sizes while `archiving` is off, a
+  password file without a URL
 - `keep_mb` below `max_size`: a file may be removed as soon as it is sealed
 - `ssl_cert_reqs=none` and `ssl_check_hostname=false`: somebody in between can be the server
 """

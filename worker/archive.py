@@ -33,7 +33,7 @@ def _manifest(file: AccountingFile, closing: Closing, columns: Sequence[str], wr
         opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
         first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms,
         writer=writer.consumer, directory=writer.directory, reason=reason, version=writer.version,
-        format=writer.format, separator=writer.separator, timezone=writer.timezone,
+        format=writer.format, separator=writer.separator, timezone=writer.timezone, guarded=writer.guarded,
         sealed_ms=now_ms, series=state.series,
     )  # fmt: skip
 

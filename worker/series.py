@@ -27,7 +27,7 @@ FOLDER = "series"
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
-class Series(Struct, frozen=True, kw_only=True):
+class Series(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the accounting files of one type and configuration have in common."""
 
     type: str
@@ -37,6 +37,7 @@ class Series(Struct, frozen=True, kw_only=True):
     separator: str
     timezone: str
     columns: tuple[str, ...]
+    guarded: bool = False  # against formulas; left out of the content, and so of the id, where it is not
 
     @property
     def id(self) -> str:

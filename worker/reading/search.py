@@ -163,7 +163,7 @@ class Search:
         layout = layout_of(layout_format, described.separator)
         line = content.readline(_LONGEST_HEADER_BYTES)
         columns = read_header(line, layout)
-        return Shape(layout_format, columns, len(line), delimited(layout, columns), zone)
+        return Shape(layout_format, columns, len(line), delimited(layout, columns, guarded=described.guarded), zone)
 
     def _columns(self, shape: Shape, stored: Stored) -> Mapping[str, str] | None:
         """Return how a file calls the columns in question; None where it lacks one."""
