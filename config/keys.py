@@ -12,6 +12,7 @@ from worker.settings import Compression, Format
 
 
 def _file(text: str) -> Path:
+    locations.require_short(text)
     if not text.isprintable():
         raise ValueError("expected a path without control characters")
     if text.startswith(("~", '"', "'")):

@@ -114,7 +114,7 @@ worker's own.
   quotes, or with `~`
 - `keep_days=0` without an `archive_url`; an `archive_url` with credentials in it, or one that leads into `path` or
   into the directories of the types, by whatever links: what expires would be the only copy
-- a name of files that would have more than 180 bytes
+- a name of files that would have more than 180 bytes; a path of more than 4095
 - certificates of a `rediss://` URL that cannot be read, or do not fit together
 - a cron expression that is none, never comes true, or restricts both the day of the month and the day of the week;
   `archive_cron` beside an `archive_interval` that is not the default

@@ -22,6 +22,7 @@ E = TypeVar("E", bound=StrEnum)
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?")  # ASCII, no sign, no exponent: what people write
 _MEGABYTE = 1_000_000
+_LONGEST_ZONE = 255
 _MAX_MEGABYTES = 1_000_000_000
 
 
@@ -85,7 +86,7 @@ def zone(text: str) -> tzinfo:
     if text.lower() == "local":
         return _local_zone()
     try:
-        return zoneinfo.ZoneInfo(text)
+        return zoneinfo.ZoneInfo(text[:_LONGEST_ZONE])  # a longer one is none, and would end in a RecursionError
     except (KeyError, ValueError, OSError) as error:
         hint = nearest(text, zoneinfo.available_timezones())
         raise ValueError(f"expected local, UTC or an IANA name such as Europe/Berlin{hint}") from error

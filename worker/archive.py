@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from worker import regular
 from worker.accounting_file import AccountingFile
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.errors import DiskTrouble
@@ -134,7 +135,7 @@ def _is_copied(file: AccountingFile, target: Path) -> bool:
     """
     if target == file.path or target.is_symlink() or not target.is_file() or file.stands_at(target):
         return False
-    with target.open("rb") as content:
+    with regular.opened(target) as content:
         os.fsync(content.fileno())
         return hashlib.file_digest(content, "sha256").hexdigest() == file.read_sha256()
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.events import TYPES
+from worker import regular
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.log import event
 from worker.rows import header_line
@@ -82,7 +83,7 @@ def load(directory: Path) -> Mapping[str, Series]:
 def _read(path: Path) -> Series:
     """Read a series. Raises ValueError for what no worker wrote."""
     try:
-        series = _decoder.decode(path.read_bytes())
+        series = _decoder.decode(regular.content(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a series: {error}") from error
     if series.id != path.stem:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from worker import regular
 from worker.decode import RawEntry
 from worker.durable import sync_directory
 from worker.errors import AccountingError, DiskTrouble
@@ -22,6 +23,7 @@ STANDARD = "-"  # standard input or output
 
 _PAGE_ENTRIES = 500
 _PAGE_BYTES = 1_000_000
+_LONGEST_LINE_BYTES = 768 << 20  # an entry of 512 MB, which is Redis' limit, in base64
 
 
 class BadExport(AccountingError):
@@ -108,7 +110,7 @@ class ExportSource:
         order = Order()
         for name in self._names:
             with _opened(name) as file:
-                for number, line in enumerate(file, 1):
+                for number, line in enumerate(regular.lines(file, name, _LONGEST_LINE_BYTES), 1):
                     if line.isspace():
                         continue
                     try:
