@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 
 from config.problem import nearest
 from schemas.catalogue import CUSTOM_PREFIX, FIELDS, header_of
@@ -9,12 +10,13 @@ from schemas.catalogue import CUSTOM_PREFIX, FIELDS, header_of
 # A field name of RFC 5322 is printable ASCII without blank and colon. Quote and backslash, which no header in use has,
 # are left out too: they would have to be escaped in every JSON text and header line.
 _HEADER = re.compile(r"[!#-9;-\[\]-~]+")
+_TOLD = 20  # troubles of one list
 
 
 def columns(text: str) -> tuple[str, ...]:
     """Return the names in their order; blanks around them do not count."""
     names = tuple(name.strip() for name in text.split(","))
-    troubles = [*_unknown(names), *_repeated(names)]
+    troubles = list(islice(chain(_unknown(names), _repeated(names)), _TOLD))
     if troubles:
         raise ValueError(f"{'; '.join(troubles)}: expected fields of docs/fields.md, each once, separated by commas")
     return names

@@ -72,6 +72,7 @@ def _rows(answers: Answers) -> RowSettings:
         separator=separator_of(answers),
         timezone=answers[keys.TIMEZONE],
         columns={name: answers[keys.FIELDS[name]] for name in TYPES},
+        guarded=answers[keys.CSV_GUARD] and answers[keys.FORMAT] is not Format.JSONL,
     )
 
 

@@ -33,6 +33,8 @@ def warnings(answers: Answers) -> Iterator[Problem]:
     """Yield settings that are without effect, or unwise."""
     if answers[keys.FORMAT] is Format.JSONL and answers.is_given(keys.SEPARATOR):
         yield answers.problem("has no effect: jsonl has no separator", keys.SEPARATOR)
+    if answers[keys.FORMAT] is Format.JSONL and answers[keys.CSV_GUARD]:
+        yield answers.problem("has no effect: jsonl has no cells", keys.CSV_GUARD)
     yield from _unsafe(answers)
     keep_bytes = answers[keys.KEEP_MB]
     if keep_bytes is not None and keep_bytes < answers[keys.MAX_SIZE]:

@@ -12,6 +12,7 @@ from worker.settings import Compression, Format
 
 
 def _file(text: str) -> Path:
+    locations.require_short(text)
     if not text.isprintable():
         raise ValueError("expected a path without control characters")
     if text.startswith(("~", '"', "'")):
@@ -55,6 +56,17 @@ SEPARATOR = Key(
     r"quotes and `- : . _` are refused: they stand in values that are never quoted.",
     ";",
     "a TAB; `,` for `csv`",
+)
+CSV_GUARD = Key(
+    MAIN,
+    "csv_guard",
+    values.switch,
+    "false",
+    "Whether values that a spreadsheet would take for formulas get a single quote in front: those that begin with "
+    "`= + - @`, in their full width too, behind blanks or not. For people who open files in one: remote servers write "
+    "into these cells. In all formats but `jsonl`, since spreadsheets read those with TABs too. Readers take the quote "
+    "away again; `find`, `audit` and `replay` do.",
+    "true",
 )
 FILENAME = Key(
     MAIN,
@@ -342,7 +354,7 @@ SECTIONS = {
 }
 
 _ALL: tuple[Key[object], ...] = (
-    *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING),
+    *(PATH, FORMAT, EXTENSION, SEPARATOR, CSV_GUARD, FILENAME, TIMEZONE, ARCHIVING),
     *(ARCHIVE_INTERVAL, ARCHIVE_CRON, MAX_SIZE, MIN_FREE_MB),
     *(COMPRESS, ARCHIVE_URL, KEEP_DAYS, KEEP_MB, KEEP_RECOVERED),
     *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),

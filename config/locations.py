@@ -4,6 +4,7 @@ from pathlib import PurePosixPath
 
 _RESERVED = ("accepted", "copied", "journal", "lost", "recovered", "series")  # the worker's own, at the top of `path`
 _MAX_NAME_BYTES = 255
+_MAX_PATH_BYTES = 4095  # as the kernel has it; what is longer takes minutes to be looked for, name by name
 
 
 def location(text: str) -> str:
@@ -16,6 +17,7 @@ def location(text: str) -> str:
 
 def inside(text: str) -> str:
     """Return the directory relative to the one it belongs in; it never leads out of it, nor is it that one."""
+    require_short(text)
     parts = [part for part in text.split("/") if part not in {"", "."}]
     if ".." in parts:
         raise ValueError("expected a directory inside its parent: .. is refused")
@@ -24,6 +26,12 @@ def inside(text: str) -> str:
     if not text.isprintable() or any(len(part.encode()) > _MAX_NAME_BYTES for part in parts):
         raise ValueError("expected names of at most 255 bytes without control characters")
     return "/".join(parts)
+
+
+def require_short(text: str) -> None:
+    """Raise ValueError for a path that no system call takes."""
+    if len(text.encode("utf-8", "surrogateescape")) > _MAX_PATH_BYTES:
+        raise ValueError(f"expected a path of at most {_MAX_PATH_BYTES} bytes")
 
 
 def holds(outer: str, inner: str) -> bool:

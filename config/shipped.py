@@ -114,7 +114,7 @@ worker's own.
   quotes, or with `~`
 - `keep_days=0` without an `archive_url`; an `archive_url` with credentials in it, or one that leads into `path` or
   into the directories of the types, by whatever links: what expires would be the only copy
-- a name of files that would have more than 180 bytes
+- a name of files that would have more than 180 bytes; a path of more than 4095
 - certificates of a `rediss://` URL that cannot be read, or do not fit together
 - a cron expression that is none, never comes true, or restricts both the day of the month and the day of the week;
   `archive_cron` beside an `archive_interval` that is not the default
@@ -127,8 +127,8 @@ partition, and a `port` of the bundled server that another program has.
 ## Accepted with a warning
 
 - `archive_interval` and `max_size` below `[archive_to]`, where the old plugin's sample has them
-- settings without effect: `separator` with `jsonl`, intervals and sizes while `archiving` is off, a password file
-  without a URL
+- settings without effect: `separator` and `csv_guard` with `jsonl`, intervals and sizes while `archiving` is off, a
+  password file without a URL
 - `keep_mb` below `max_size`: a file may be removed as soon as it is sealed
 - `ssl_cert_reqs=none` and `ssl_check_hostname=false`: somebody in between can be the server
 """

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from config.locations import require_short
+
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}|[{}]")
 _SCHEMES = ("s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "file")
 
@@ -26,6 +28,8 @@ def store_url(text: str) -> str:
     unknown = [each for each in _PLACEHOLDER.findall(text) if each != "{directory}"]
     if unknown:
         raise ValueError(f"unknown placeholder {unknown[0]}: expected none but {{directory}}")
+    if url.scheme == "file":
+        require_short(url.path)
     if url.scheme == "file" and (url.netloc or not url.path.strip("/")):
         raise ValueError("expected a directory, as in file:///srv/archive")
     if url.scheme != "file" and not url.netloc:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.redis_url import options_of
+from worker import regular
 
 _OFF = ("false", "no", "0")
 
@@ -15,8 +16,7 @@ def trouble(url: str) -> str | None:
     files = [options[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in options]
     for file in files:
         try:
-            with Path(file).open("rb"):
-                pass
+            regular.opened(Path(file)).close()  # OpenSSL would wait for a pipe
         except OSError as error:
             return f"{file}: {error.strerror}: expected a file that can be read"
     path = options.get("ssl_ca_path")

@@ -266,7 +266,7 @@ def markdown() -> str:
         "",
         "<!-- Made from schemas/catalogue.py by `make schemas`. -->",
         "",
-        "The columns that `[fields]` of accounting_files.ini can name. A value that is missing is written `-`; one above 8192 bytes is cut, and ends in `… [cut]`.",
+        "The columns that `[fields]` of accounting_files.ini can name. A value that is missing is written `-`; one above 8192 bytes is cut, and ends in `… [cut]`. With `csv_guard`, one that begins like a formula has a `'` in front.",
         "",
         "| field | " + " | ".join(f"`{TAGS[name]}`" for name in TYPES) + " | meaning | comes from |",
         "| --- | " + " | ".join(":-:" for _ in TYPES) + " | --- | --- |",

@@ -282,11 +282,14 @@ class AccountingFile:
         self.close()
 
 
+_NO_WAITING = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would be waited for
+
+
 def _open_existing(path: Path) -> int:
     """Open for writing; a file that is already read-only (its sealing was interrupted) for reading."""
     try:
-        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(path, os.O_RDWR | os.O_APPEND | _NO_WAITING)
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EROFS}:
             raise
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        return os.open(path, os.O_RDONLY | _NO_WAITING)

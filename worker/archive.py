@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from worker import regular
 from worker.accounting_file import AccountingFile
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.errors import DiskTrouble
@@ -33,7 +34,7 @@ def _manifest(file: AccountingFile, closing: Closing, columns: Sequence[str], wr
         opened_ms=state.opened_ms, first_id=state.first_id, last_id=state.last_id,
         first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms,
         writer=writer.consumer, directory=writer.directory, reason=reason, version=writer.version,
-        format=writer.format, separator=writer.separator, timezone=writer.timezone,
+        format=writer.format, separator=writer.separator, timezone=writer.timezone, guarded=writer.guarded,
         sealed_ms=now_ms, series=state.series,
     )  # fmt: skip
 
@@ -143,7 +144,7 @@ def _is_copied(file: AccountingFile, target: Path) -> bool:
     """
     if target == file.path or target.is_symlink() or not target.is_file() or file.stands_at(target):
         return False
-    with target.open("rb") as content:
+    with regular.opened(target) as content:
         os.fsync(content.fileno())
         return hashlib.file_digest(content, "sha256").hexdigest() == file.read_sha256()
 

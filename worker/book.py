@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from worker import regular
 from worker.catalogue import expired
 from worker.durable import write_durably
 from worker.fields import FileName
@@ -40,7 +41,7 @@ def load(location: Path) -> Book:
     """Return the book of a location, an empty one where it has none yet. Raises Unreadable, OSError."""
     path = location / _BOOK
     try:
-        book = msgspec.json.decode(path.read_bytes(), type=Book)
+        book = msgspec.json.decode(regular.content(path), type=Book)
     except FileNotFoundError:
         return Book()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

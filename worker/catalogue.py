@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from worker import regular
 from worker.durable import sync_directory, write_all
 from worker.inventory import Place, sealed, sealed_file
 from worker.manifest import BadManifest, Manifest
@@ -30,11 +31,11 @@ def expired(place: Place) -> Iterator[Manifest]:
     """Yield the manifests of a type's expired files, each name once, in the order of their expiry."""
     seen: set[str] = set()
     try:
-        file = catalogue_path(place).open("rb")
+        file = regular.opened(catalogue_path(place))
     except FileNotFoundError:
         return
     with file:
-        for line in file:
+        for line in regular.lines(file, file.name):
             manifest = _read(line)
             if manifest is not None and manifest.name not in seen:
                 seen.add(manifest.name)

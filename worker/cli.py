@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,7 +35,7 @@ from worker.commands.replay import replay_command
 from worker.commands.rotate import rotate_command
 from worker.commands.status import status_command
 from worker.commands.tail import tail_command
-from worker.commands.text import escaped
+from worker.commands.terminal import tell
 from worker.commands.tidy import tidy_command
 from worker.commands.verify import verify_command
 from worker.errors import AccountingError, ExitCode
@@ -94,7 +95,7 @@ def retire_command(config_file: Path | None, redis_url: str | None, consumers: t
     answers = set()
     for name in consumers:
         answers.add(answer := retire(*server, name))
-        click.echo(escaped(f"{name}: {answer}"))
+        tell(f"{name}: {answer}")
     if answers != {RETIRED}:
         sys.exit(ExitCode.FAILED)
 
@@ -136,6 +137,7 @@ for command in (
 def main() -> NoReturn:
     """Run the command line; every expected error is one line on standard error and an exit code of its own."""
     streams.prepare()
+    threading.excepthook = lambda dead: log.died(*dead[:3])
     try:
         code = run()
         streams.flush()
@@ -158,7 +160,7 @@ def run() -> int:
     except click.ClickException as error:
         shown = StringIO()
         error.show(file=shown)
-        return _fail(error.exit_code, shown.getvalue(), prefix="")
+        return _fail(error.exit_code, *shown.getvalue().rstrip("\n").split("\n"), prefix="")
     except click.Abort:
         return _fail(ExitCode.FAILED, "aborted")
     except KeyboardInterrupt:
@@ -172,7 +174,7 @@ def _told(error: Exception) -> int:
     """Say what went wrong; returns the exit code. Raises BrokenPipeError, likewise."""
     match error:
         case ConfigError():
-            return _fail(ExitCode.CONFIGURATION, str(error))
+            return _fail(ExitCode.CONFIGURATION, *map(str, error.problems))
         case AccountingError():
             return _fail(error.exit_code, str(error))
         case BrokenPipeError():
@@ -181,7 +183,7 @@ def _told(error: Exception) -> int:
             place = f"{error.filename}: " if error.filename is not None else ""
             return _fail(ExitCode.UNAVAILABLE, f"{place}{error.strerror or error}")
         case _:  # a bug: what can be expected has an error of its own
-            _log.debug("traceback", exc_info=error)
+            log.unexpected(error)
             what = f"{type(error).__name__}: {error}"
             return _fail(ExitCode.BUG, f"unexpected {what} (at {_frames(error)}); -v tells more")
 
@@ -194,11 +196,11 @@ def _invoke() -> None:
         cli.invoke(context)
 
 
-def _fail(code: int, message: str, prefix: str = f"{_PROGRAM}: ") -> int:
+def _fail(code: int, *lines: str, prefix: str = f"{_PROGRAM}: ") -> int:
     """Say something on standard error; returns the exit code."""
     with suppress(OSError):  # nobody reads it: the code still tells
-        for line in message.splitlines() or [message]:
-            click.echo(escaped(f"{prefix}{line}"), err=True)
+        for line in lines:
+            tell(f"{prefix}{line}", err=True)
     return code
 
 

@@ -233,6 +233,6 @@ def _series(settings: DirectorySettings, rows: RowSettings, event_type: str) -> 
     location = settings.location[event_type]
     return Series(
         type=event_type, location=location, archive=f"{location}/{settings.archive_to[event_type]}",
-        format=rows.format, separator=rows.separator, timezone=str(rows.timezone),
+        format=rows.format, separator=rows.separator, timezone=str(rows.timezone), guarded=rows.guarded,
         columns=tuple(rows.columns[event_type]),
     )  # fmt: skip

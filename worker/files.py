@@ -106,7 +106,7 @@ class Files:
             columns=layout.columns, archiving=self._directory.is_archiving, now_ms=int(self._now().timestamp() * 1000),
             writer=Writer(
                 consumer=writer, directory=self._directory.id, version=__version__, format=layout.format,
-                separator=layout.separator, timezone=layout.timezone,
+                separator=layout.separator, timezone=layout.timezone, guarded=layout.guarded,
             ),
         )  # fmt: skip
         event(_log, "file.sealed", file=place, rows=file.state.rows, bytes=file.state.length, reason=closing.reason)

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from worker import regular
 from worker.durable import sync_directory, write_durably, write_new
 from worker.errors import DiskTrouble, OtherPartition
 
@@ -145,6 +146,6 @@ def locked(path: Path) -> Iterator[None]:
 
 def _stored(file: Path) -> bytes | None:
     try:
-        return file.read_bytes().strip()
+        return regular.content(file).strip()
     except (FileNotFoundError, NotADirectoryError):
         return None

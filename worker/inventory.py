@@ -15,12 +15,14 @@ from typing import IO, BinaryIO, NamedTuple
 
 import zstandard
 
+from worker import regular
 from worker.manifest import BadManifest, Manifest, decode, manifest_path
 from worker.records import FileState, Record
 from worker.series import Series, load
 from worker.settings import DirectorySettings
 
 _BUFFER_BYTES = 1 << 20
+_WINDOW_BYTES = 8 << 20  # memory that a frame may ask for: level 19 does, and no worker goes so far
 
 
 class Place(NamedTuple):
@@ -156,7 +158,7 @@ def sealed_in(
 def _read_manifest(path: Path, bad: list[BadManifest] | None, unreadable: list[OSError] | None) -> Manifest | None:
     """Return a manifest, None where it is moved or expired meanwhile, or what was wrong went to a list."""
     try:
-        return decode(path.read_bytes(), path)
+        return decode(regular.content(path), path)
     except FileNotFoundError:
         return None
     except BadManifest as error:
@@ -191,7 +193,7 @@ def sealed_file(place: Place, name: str) -> Stored | None:
     for directory in place.directories:
         path = manifest_path(directory / name)
         try:
-            found = _of_manifest(place.event_type, directory, decode(path.read_bytes(), path))
+            found = _of_manifest(place.event_type, directory, decode(regular.content(path), path))
         except FileNotFoundError:
             continue
     return found
@@ -200,7 +202,7 @@ def sealed_file(place: Place, name: str) -> Stored | None:
 @contextmanager
 def contents(path: Path) -> Iterator[IO[bytes]]:
     """Open the content of an accounting file, decompressed by the ending of its name."""
-    with path.open("rb", buffering=_BUFFER_BYTES) as raw:
+    with regular.opened(path, _BUFFER_BYTES) as raw:
         yield decompressed(raw, path.suffix)
 
 
@@ -211,7 +213,7 @@ def lines(stored: Stored) -> Iterator[bytes]:
     """
     left = stored.length
     with contents(stored.content_path) as content:
-        for line in content:
+        for line in regular.lines(content, str(stored.content_path)):
             left -= len(line)
             if left < 0:
                 return
@@ -250,7 +252,8 @@ def decompressed(raw: BinaryIO, ending: str) -> IO[bytes]:
     """Return what reads the content of a file whose name has this ending."""
     match ending:
         case ".zst":
-            reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
+            decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+            reader = decompressor.stream_reader(raw, read_across_frames=True)
             return BufferedReader(reader, _BUFFER_BYTES)
         case ".gz":
             return BufferedReader(GzipFile(fileobj=raw), _BUFFER_BYTES)

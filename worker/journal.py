@@ -20,6 +20,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
+from worker import regular
 from worker.durable import make_directory, sync_directory, write_all, write_new
 from worker.errors import DiskTrouble
 from worker.fields import Count
@@ -133,8 +134,8 @@ def last_record(directory: Path, consumer: str, directory_id: str | None = None)
     Reads its end only. Raises OSError.
     """
     try:
-        with (directory / FOLDER / consumer).open("rb") as content:
-            head = _decoded(content.readline().rstrip(b"\n"))
+        with regular.opened(directory / FOLDER / consumer) as content:
+            head = _decoded(content.readline(regular.LONGEST_LINE_BYTES).rstrip(b"\n"))
             is_wanted = directory_id is None or head == Head(directory=directory_id, consumer=consumer)
             return _last_record(content) if is_wanted else None
     except FileNotFoundError:
@@ -143,11 +144,12 @@ def last_record(directory: Path, consumer: str, directory_id: str | None = None)
 
 def _last_record(content: BinaryIO) -> Record | None:
     size = content.seek(0, os.SEEK_END)
-    for start in (max(0, size - _END_BYTES), 0):
+    first = max(0, size - regular.MOST_BYTES)
+    for start in (max(0, size - _END_BYTES), first):
         content.seek(start)
         lines = (_decoded(line) for line in reversed(content.read(size - start).split(b"\n")))
         found = next((line.record for line in lines if isinstance(line, Acknowledged | Adopted)), None)
-        if found is not None or start == 0:
+        if found is not None or start == first:
             return found
     return None
 
@@ -156,8 +158,8 @@ def directory_ids(directory: Path) -> set[str]:
     """Return the ids of the directories that the journals here are of. Raises OSError."""
     folder, found = directory / FOLDER, set[str]()
     for path in folder.iterdir() if folder.is_dir() else ():
-        with path.open("rb") as content:
-            head = _decoded(content.readline().rstrip(b"\n"))
+        with regular.opened(path) as content:
+            head = _decoded(content.readline(regular.LONGEST_LINE_BYTES).rstrip(b"\n"))
         if isinstance(head, Head):
             found.add(head.directory)
     return found
@@ -258,7 +260,7 @@ class Journal:
             raise self._trouble(error) from error
 
     def _open(self) -> None:
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         self._bytes = os.fstat(self._descriptor).st_size
         self._sync_at = None
 
@@ -274,7 +276,7 @@ def _encoded(line: _Line) -> bytes:
 def _lines(path: Path, consumer: str, directory_id: str) -> Iterator[_Line]:
     """Yield the lines of a journal that are whole; none where the head is not that of this consumer and directory."""
     try:
-        content = path.read_bytes()
+        content = regular.content(path)
     except FileNotFoundError:
         return
     lines = [_decoded(line) for line in content.split(b"\n")[:-1]]

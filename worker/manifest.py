@@ -66,6 +66,7 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: str
     separator: str
     timezone: str | None = None  # in which instants are written; not told by early versions
+    guarded: bool = False  # values that a spreadsheet would take for formulas have a quote in front
     sealed_ms: Count | None = None  # by the worker's clock; not told by early versions, nor by replays
     series: SeriesId | None = None  # id; not told by early versions, nor by replays
     compressed: Compressed | None = None
@@ -92,6 +93,7 @@ class Writer(Struct, frozen=True, kw_only=True):
     format: str
     separator: str
     timezone: str
+    guarded: bool = False
 
 
 class BadManifest(Exception):

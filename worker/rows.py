@@ -5,18 +5,21 @@ Pure. A row depends on the event, the id of its stream entry and the settings al
 The row function is generated once for the configured columns, in two forms. The plain one joins the values as they
 are; it is used while nothing in the batch's JSON can yield a character that breaks a row. The clean one passes every
 text through `clean`; it is used for a batch that holds a backslash (JSON escapes quotes and C0 controls with it) or
-one of the few controls that JSON lets through. One search in the joined JSON thus replaces one per value.
+one of the few controls that JSON lets through. One search in the joined JSON thus replaces one per value. Where cells
+are guarded against formulas, texts of the plain form pass through that guard too.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from schemas.catalogue import FIELDS, Kind, Origin, header_of, is_custom
 from schemas.events import TAGS
+from worker.formulas import guarded
 from worker.settings import Format, RowSettings
 
 #: Characters of a value that would break or forge a row: C0, DEL, C1 and the Unicode line separators.
@@ -67,14 +70,19 @@ class Clock:
         return text
 
 
-def cleaner(layout: Layout) -> Callable[[str], str]:
-    """Return the function that makes a text fit for a cell: controls become spaces, RFC 4180 quotes where needed."""
+def cleaner(layout: Layout, guard: Callable[[str], str] | None = None) -> Callable[[str], str]:
+    """Return the function that makes a text fit for a cell: controls become spaces, RFC 4180 quotes where needed.
+
+    `guard` is what spreadsheets need, between the two.
+    """
     separator = layout.separator
     special = () if separator == "\t" else (separator, '"')
 
     def clean(text: str) -> str:
         if not text.isprintable():
             text = text.translate(_CONTROLS)
+        if guard:
+            text = guard(text)
         for character in special:
             if character in text:
                 return '"' + text.replace('"', '""') + '"'
@@ -135,15 +143,15 @@ def _value(column: str, event_type: str) -> tuple[str, Kind] | None:
             return repr(TAGS[event_type]), field.kind
 
 
-def _cell(column: str, event_type: str, missing: str, *, clean: bool) -> str:
-    """Return the expression of a cell in generated code."""
+def _cell(column: str, event_type: str, missing: str, *, through: str | None) -> str:
+    """Return the expression of a cell in generated code; `through` names what texts pass through."""
     found = _value(column, event_type)
     if found is None:
         return repr(missing)
     value, kind = found
     match kind:
         case Kind.TEXT:
-            return f"(clean({value}) if {value} else {missing!r})" if clean else f"({value} or {missing!r})"
+            return f"({through}({value}) if {value} else {missing!r})" if through else f"({value} or {missing!r})"
         case Kind.INSTANT:
             second = f"{value} // 1000"
             seen = f"(seen.get({second}) or remember({second}))"
@@ -200,24 +208,26 @@ class Rows:
         self._layout = Layout.of(settings.format, settings.separator)
         self._jsonl = settings.format is Format.JSONL
         clock = Clock(settings.timezone)
+        guard = partial(guarded, separator=settings.separator) if settings.guarded else None
         names = {
             "seen": clock.seen,
             "remember": clock.remember,
             "number": number,
             "json_number": json_number,
             "queued_seconds": queued_seconds,
-            "clean": cleaner(self._layout),
+            "clean": cleaner(self._layout, guard),
+            "guard": guard,
             "json": msgspec.json.encode,
         }
         if self._jsonl:
             self._clean = self._plain = _compile(self._object(event_type, names), names)
         else:
-            self._plain = _compile(self._joined(event_type, clean=False), dict(names))
-            self._clean = _compile(self._joined(event_type, clean=True), dict(names))
+            self._plain = _compile(self._joined(event_type, "guard" if guard else None), dict(names))
+            self._clean = _compile(self._joined(event_type, "clean"), dict(names))
 
-    def _joined(self, event_type: str, *, clean: bool) -> str:
+    def _joined(self, event_type: str, through: str | None) -> str:
         """Return the expression of a delimited line, without its line break: one f-string."""
-        cells = [_cell(column, event_type, self._layout.missing, clean=clean) for column in self.columns]
+        cells = [_cell(column, event_type, self._layout.missing, through=through) for column in self.columns]
         terminator = _literal(self._layout.terminator.removesuffix("\n"))
         separator = _literal(self._layout.separator)
         return 'f"""' + separator.join("{" + cell + "}" for cell in cells) + terminator + '"""'

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from worker import regular
 from worker.accounting_file import AccountingFile
 from worker.durable import make_directory, read_range, sync_directory, write_durably
 
@@ -133,7 +134,7 @@ def note(directory: Path, name: str, **facts: object) -> Path:
     folder = directory / LOST
     content = _json(facts)
     for known in folder.glob(f"{name}*.json"):
-        if known.read_bytes() == content:
+        if regular.content(known) == content:
             return known
     make_directory(folder)
     path, number = folder / f"{name}.json", 0
@@ -178,7 +179,7 @@ def content_of(note_path: Path) -> Path:
 def read_tail_note(path: Path) -> TailNote | None:
     """Return what a note on a tail says, None where that is none, or gone. Raises OSError."""
     try:
-        return _tail_note.decode(path.read_bytes())
+        return _tail_note.decode(regular.content(path))
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

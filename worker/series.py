@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.events import TYPES
+from worker import regular
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.log import event
 from worker.rows import header_line
@@ -27,7 +28,7 @@ FOLDER = "series"
 _ID = re.compile(r"[0-9a-f]{16}")
 
 
-class Series(Struct, frozen=True, kw_only=True):
+class Series(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the accounting files of one type and configuration have in common."""
 
     type: str
@@ -37,6 +38,7 @@ class Series(Struct, frozen=True, kw_only=True):
     separator: str
     timezone: str
     columns: tuple[str, ...]
+    guarded: bool = False  # against formulas; left out of the content, and so of the id, where it is not
 
     @property
     def id(self) -> str:
@@ -81,7 +83,7 @@ def load(directory: Path) -> Mapping[str, Series]:
 def _read(path: Path) -> Series:
     """Read a series. Raises ValueError for what no worker wrote."""
     try:
-        series = _decoder.decode(path.read_bytes())
+        series = _decoder.decode(regular.content(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not a series: {error}") from error
     if series.id != path.stem:

@@ -27,6 +27,7 @@ class RowSettings(Struct, frozen=True, kw_only=True):
     separator: str  # one character
     timezone: tzinfo
     columns: Mapping[str, tuple[str, ...]]  # by type
+    guarded: bool = False  # against formulas of spreadsheets; never for jsonl
 
 
 class NameSettings(Struct, frozen=True, kw_only=True):

@@ -13,13 +13,12 @@ const { Accounting } = require('./lib/accounting')
 const { answerOf } = require('./lib/answer')
 const { NOTES, build } = require('./lib/event')
 const { begun, queued } = require('./lib/headers')
+const { logOf } = require('./lib/log_line')
 const { attemptOf, watch } = require('./lib/outbound_socket')
 const { RedisIni } = require('./lib/redis_ini')
 const { read } = require('./lib/settings')
-const { printable } = require('./lib/text')
 
 const FIRST = -100
-const LINE_LENGTH = 2000
 
 /** Hook → method. All before other plugins, whose answer other than CONT would hide the call. */
 const HOOKS = {
@@ -51,13 +50,13 @@ exports.load_accounting_ini = function () {
   const ini = this.config.get('accounting_stream.ini', () => this.load_accounting_ini())
   const node = String(this.config.get('me') || '').trim() || os.hostname()
   const { settings, problems } = read(ini, this.read_redis_ini(), node)
-  for (const problem of problems) this.logerror(`accounting_stream.ini: ${problem}`)
+  for (const problem of problems) logOf(this).error(`accounting_stream.ini: ${problem}`)
   const previous = this.settings
   this.settings = settings
   if (!this.accounting || this.is_shut_down || JSON.stringify(previous) === JSON.stringify(settings)) return
   const retired = this.accounting
   this.accounting = this.new_accounting()
-  const retiring = retired.retire().catch((error) => this.logerror(error.message))
+  const retiring = retired.retire().catch((error) => logOf(this).error(error.message))
   this.retiring = Promise.all([this.retiring, retiring])
 }
 
@@ -68,20 +67,13 @@ exports.read_redis_ini = function () {
   try {
     return this.redis_ini.read()
   } catch (error) {
-    this.logerror(`redis.ini: ${error.message}`)
+    logOf(this).error(`redis.ini: ${error.message}`)
     return {}
   }
 }
 
 exports.new_accounting = function () {
-  // What servers answer and what files are called stands in these lines.
-  const log = {
-    debug: (line) => this.logdebug(printable(line, LINE_LENGTH)),
-    info: (line) => this.loginfo(printable(line, LINE_LENGTH)),
-    warn: (line) => this.logwarn(printable(line, LINE_LENGTH)),
-    error: (line) => this.logerror(printable(line, LINE_LENGTH)),
-  }
-  const accounting = new Accounting(this.settings, log, home())
+  const accounting = new Accounting(this.settings, logOf(this), home())
   accounting.start()
   return accounting
 }
@@ -100,7 +92,7 @@ exports.keep_helo = function (next, connection) {
   try {
     connection.transaction.notes[NOTES] = begun(connection)
   } catch (error) {
-    this.logerror(`HELO not kept: ${error.message}`)
+    logOf(this).error(`HELO not kept: ${error.message}`)
   }
   next()
 }
@@ -119,7 +111,7 @@ exports.keep_wanted = function (next, transaction) {
     const wanted = this.accounting?.wanted ?? this.settings.headers
     transaction.notes[NOTES] = queued(transaction, wanted, transaction.notes[NOTES])
   } catch (error) {
-    this.logerror(`headers not kept: ${error.message}`)
+    logOf(this).error(`headers not kept: ${error.message}`)
   }
   next()
 }
@@ -151,7 +143,7 @@ exports.go_first = function (hook, method) {
   const ours = (each) => each?.plugin === this.name && each.method === method
   const index = Array.isArray(hooks) ? hooks.findIndex(ours) : -1
   if (index >= 0) hooks.unshift(...hooks.splice(index, 1))
-  else this.logwarn(`hook ${hook} stays behind other plugins: this Haraka keeps its hooks elsewhere`)
+  else logOf(this).warn(`hook ${hook} stays behind other plugins: this Haraka keeps its hooks elsewhere`)
 }
 
 /** Build the event of a hook call and publish it, Haraka's answer waiting for that; next() at once and whatever happens. */
@@ -160,7 +152,7 @@ exports.account = function (type, next, hmail, params, mx, error) {
     this.publish(type, hmail, params, mx, error)
   } catch (failure) {
     this.accounting?.skip()
-    this.logerror(`${type} not accounted for: ${failure.message}`)
+    logOf(this).error(`${type} not accounted for: ${failure.message}`)
   }
   // Outside of the try: what is thrown behind it is Haraka's or another plugin's.
   if (type === 'bounce' && this.hides_bounce(hmail)) next(OK)
@@ -186,7 +178,7 @@ exports.publish = function (type, hmail, params, mx, error) {
   this.accounting ??= this.new_accounting()
   if (body !== undefined) return this.accounting.add(type, body, hmail.todo.uuid ?? '', answer)
   this.accounting.skip()
-  this.logwarn(`${type}: nothing to account for (unreadable queue file?)`)
+  logOf(this).warn(`${type}: nothing to account for (unreadable queue file?)`)
 }
 
 exports.shutdown = async function () {

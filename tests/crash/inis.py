@@ -35,6 +35,7 @@ CHANGES: tuple[tuple[Change, ...], ...] = (
     ),
     (Change("rows", {"separator": ";"}),),
     (Change("rotation", {"archiving": False}),),
+    (Change("rows", {"guarded": True}),),
 )
 
 

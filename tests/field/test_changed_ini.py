@@ -26,6 +26,7 @@ CHANGES: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
     "from-csv": ({"format": "csv", "separator": ";"}, {"format": "csv", "separator": "|"}),
     "jsonl": ({}, {"format": "jsonl"}),
     "from-jsonl": ({"format": "jsonl"}, {}),
+    "csv_guard": ({"csv_guard": "true"}, {"format": "csv"}),
     "original": ({}, {"format": "original", "separator": "\\t"}),
     "from-original": ({"format": "original"}, {"format": "tsv"}),
     "timezone": ({"timezone": "UTC"}, {"timezone": "Asia/Kolkata"}),

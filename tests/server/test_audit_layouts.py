@@ -110,6 +110,7 @@ LAYOUTS = [
     pytest.param({"columns": ("node",)}, id="no column in common"),
     pytest.param({"timezone": BERLIN}, id="time zone"),
     pytest.param({"format": Format.CSV, "separator": ";"}, id="csv"),
+    pytest.param({"guarded": True}, id="guarded"),
     pytest.param({"format": Format.JSONL, "timezone": BERLIN}, id="jsonl in another time zone"),
     pytest.param({"format": Format.ORIGINAL, "columns": ("type", "rcpt", "dsnMsg", "jobId")}, id="original"),
 ]

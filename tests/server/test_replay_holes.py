@@ -1,6 +1,7 @@
 """A range that is trimmed while it is read, on a real Valkey: what could not be read any more is told, to the event."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_an_export_of_a_stream_that_is_trimmed_meanwhile_tells_it_too(
     lab.publisher.publish_some(BATCHES)
     with opened(lab) as source:
         export = Export(source)
-        for page, _ in enumerate(export.run(str(lab.path / "out.ndjson"))):
+        for page, _ in enumerate(export.run(str(lab.path / "out.ndjson"), sys.stdout.buffer.writelines)):
             if page == 0:
                 trim(lab, "delivered", 20)
                 trim(lab, "bounce", 7)

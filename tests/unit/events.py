@@ -193,11 +193,12 @@ def written(ms: int) -> str:
 
 
 def row_settings(
-    columns: Sequence[str] = ALL_COLUMNS, *, layout: Format = Format.TSV, separator: str = "\t", timezone: tzinfo = UTC
-) -> RowSettings:
+    columns: Sequence[str] = ALL_COLUMNS, *, layout: Format = Format.TSV, separator: str = "\t",
+    timezone: tzinfo = UTC, guarded: bool = False,
+) -> RowSettings:  # fmt: skip
     """Return settings with the same columns for each type."""
     by_type = dict.fromkeys(TYPES, tuple(columns))
-    return RowSettings(format=layout, separator=separator, timezone=timezone, columns=by_type)
+    return RowSettings(format=layout, separator=separator, timezone=timezone, columns=by_type, guarded=guarded)
 
 
 def render(event_type: str, settings: RowSettings, entries: Sequence[RawEntry]) -> bytes:

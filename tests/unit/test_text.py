@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.commands.text import add_row, as_json, escaped, instant, show, table
+from worker.commands.text import add_row, as_json, instant, show, table
+from worker.printable import MOST, printable
 
 
 @pytest.mark.parametrize(
@@ -18,15 +19,28 @@ from worker.commands.text import add_row, as_json, escaped, instant, show, table
         (b"\xff\xfe", "\\xff\\xfe"),
         ("\u202eevil\u2028\x9b", "\\u202eevil\\u2028\\x9b"),
         ("\ud800", "\\ud800"),
+        ("\u3164\u2066\U000e0041", "\\u3164\\u2066\\U000e0041"),
     ],
 )
 def test_what_is_not_printable_is_escaped(value: bytes | str, shown: str) -> None:
-    assert escaped(value) == shown
+    assert printable(value) == shown
 
 
 @given(st.binary())
 def test_whatever_the_bytes_are_what_is_shown_is_one_printable_line(value: bytes) -> None:
-    assert escaped(value).isprintable()
+    assert printable(value).isprintable()
+
+
+@given(st.binary() | st.text(), st.integers(2, 40))
+def test_a_message_is_never_longer_than_its_bound(value: bytes | str, most: int) -> None:
+    shown = printable(value, most)
+    assert len(shown) <= most
+    assert shown.isprintable()
+
+
+def test_a_message_of_just_the_bound_is_not_cut() -> None:
+    assert printable("x" * MOST, MOST) == "x" * MOST
+    assert printable("x" * (MOST + 1), MOST) == "x" * (MOST - 1) + "…"
 
 
 @given(st.text())

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from worker import regular
 from worker.audit.finding import Finding, NotAudited
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.erasure.matching import IsWanted, erased
@@ -76,7 +77,7 @@ def read(path: Path) -> list[Acceptance]:
     found, folder = [], path / FOLDER
     for file in sorted(folder.glob("*.json")):
         try:
-            found.append(msgspec.json.decode(file.read_bytes(), type=Acceptance))
+            found.append(msgspec.json.decode(regular.content(file), type=Acceptance))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise NotAudited(f"not audited: {file}: not written by `audit --accept`: {error}") from error
     return found

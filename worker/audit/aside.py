@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker import salvage
+from worker import regular, salvage
 from worker.audit.directory import View
 from worker.audit.finding import Finding, Kind
 
@@ -42,7 +42,7 @@ def _tails(view: View) -> Iterator[Finding]:
 def _read(note: Path) -> tuple[str, str] | None:
     """Return the digest of a note, and what it says; None where it is gone meanwhile."""
     try:
-        content = note.read_bytes()
+        content = regular.content(note)
     except FileNotFoundError:
         return None
     try:

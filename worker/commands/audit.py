@@ -17,10 +17,11 @@ from worker.audit.deep.run import DeepReport, Question, deep_audit
 from worker.audit.directory import Shelf
 from worker.audit.finding import Finding, Kind, NotAudited
 from worker.audit.report import Known, Report, audit
-from worker.commands import audited, text
+from worker.commands import audited
 from worker.commands.options import config_option, json_option, load_settings, redis_option, server_of
 from worker.commands.progress import progress
 from worker.commands.spans import span_of, types_option
+from worker.commands.terminal import tell, tell_json
 from worker.commands.used import used_id
 from worker.erasure.matching import Digest, any_of
 from worker.errors import AccountingError, DiskTrouble, ExitCode, OtherPartition, StreamUnavailable, Unreadable
@@ -79,9 +80,9 @@ def audit_command(config_file: Path | None, redis_url: str | None, **options: An
     except (StreamUnavailable, OSError) as error:
         raise NotAudited(f"not audited: {error}") from error
     for each in ahead:
-        click.echo(f"warning: {text.escaped(str(each))}", err=True)
+        tell(f"warning: {each}", err=True)
     if options["as_json"]:
-        click.echo(text.as_json(report))
+        tell_json(report)
     elif isinstance(report, DeepReport):
         audited.show_deep(report)
     else:
@@ -105,7 +106,7 @@ def _accept(shelves: "_Shelves", findings: Sequence[Finding], reason: str) -> No
         noted = acceptance.accept(shelves.paths[0], findings, reason, shelves.paths)
     except OSError as error:
         raise DiskTrouble(f"not accepted: {error.filename}: {error.strerror}") from error
-    click.echo(text.escaped(f"{len(findings)} accepted: {noted}"), err=True)
+    tell(f"{len(findings)} accepted: {noted}", err=True)
 
 
 class _Shelves:
@@ -127,7 +128,7 @@ class _Shelves:
                 elif path in named:
                     raise click.UsageError(str(error)) from error
                 else:
-                    click.echo(text.escaped(f"{error}: its files are not looked at"), err=True)
+                    tell(f"{error}: its files are not looked at", err=True)
 
     @property
     def paths(self) -> Sequence[Path]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import click
 from rich.table import Table
 
 from worker.audit.acceptance import Accepted
@@ -10,6 +9,7 @@ from worker.audit.deep.run import DeepReport
 from worker.audit.finding import Finding
 from worker.audit.report import DirectoryReport, Report
 from worker.commands import text
+from worker.commands.terminal import tell
 
 _SHOWN = 50
 
@@ -23,7 +23,7 @@ _FIGURES = (
 def show(report: Report) -> None:
     """Print what was compared, and what was found."""
     show_counts(report)
-    click.echo()
+    tell()
     show_findings(report.findings, report.accepted)
 
 
@@ -31,20 +31,21 @@ def show_counts(report: Report) -> None:
     """Print what was compared."""
     text.show(_balances(report))
     for directory in report.directories:
-        click.echo(f"\n{text.escaped(directory.path)} ({text.escaped(directory.id)})\n")
+        _tell_apart(f"{directory.path} ({directory.id})")
         text.show(_rows(directory))
         if directory.others:
-            click.echo(f"{directory.others} files in it belong to other directories: not counted")
+            tell(f"{directory.others} files in it belong to other directories: not counted")
     for directory_id, rows in report.elsewhere.items():
-        counts = ", ".join(f"{count:,} {text.escaped(event_type)}" for event_type, count in rows.items())
-        click.echo(f"\nnot here: the rows of directory {text.escaped(directory_id)}: {counts}")
+        counts = ", ".join(f"{count:,} {event_type}" for event_type, count in rows.items())
+        tell()
+        tell(f"not here: the rows of directory {directory_id}: {counts}")
 
 
 def show_deep(report: DeepReport) -> None:
     """Print the counts of a deep audit, the rows of its range, and what was found."""
     counts = report.counts
     show_counts(counts)
-    click.echo("\nrow by row:\n")
+    _tell_apart("row by row:")
     types = [each.type for each in report.types]
     shown = text.table("rows", *types, right=frozenset(types))
     for name in _FIGURES:
@@ -55,26 +56,33 @@ def show_deep(report: DeepReport) -> None:
             )
     text.show(shown)
     for url in (url for each in report.types for url in each.uploaded):
-        click.echo(f"expired here, uploaded to {text.escaped(url)}")
-    click.echo()
+        tell(f"expired here, uploaded to {url}")
+    tell()
     show_findings(report.findings, report.accepted)
 
 
 def show_findings(findings: Sequence[Finding], accepted: Sequence[Accepted]) -> None:
     """Print findings for people, in red, and that there are none in green; before them those that were accepted."""
     for each in accepted[:_SHOWN]:
-        click.echo(
-            f"accepted {text.instant(each.at_ms)} by {text.escaped(each.by)} ({text.escaped(each.reason)}): "
-            f"{each.finding.kind}: {text.escaped(each.finding.text)}"
+        tell(
+            f"accepted {text.instant(each.at_ms)} by {each.by} ({each.reason}): "
+            f"{each.finding.kind}: {each.finding.text}"
         )
     if len(accepted) > _SHOWN:
-        click.echo(f"only the first {_SHOWN} of {len(accepted)} accepted findings; --json has all")
+        tell(f"only the first {_SHOWN} of {len(accepted)} accepted findings; --json has all")
     for finding in findings[:_SHOWN]:
-        click.secho(f"{finding.kind}: {text.escaped(finding.text)}", fg="red")
+        tell(f"{finding.kind}: {finding.text}", colour="red")
     if len(findings) > _SHOWN:
-        click.echo(f"only the first {_SHOWN} of {len(findings)} findings; --json has all")
+        tell(f"only the first {_SHOWN} of {len(findings)} findings; --json has all")
     if not findings:
-        click.secho("Everything is accounted for.", fg="green")
+        tell("Everything is accounted for.", colour="green")
+
+
+def _tell_apart(line: str) -> None:
+    """Tell what comes next, between two empty lines."""
+    tell()
+    tell(line)
+    tell()
 
 
 def _balances(report: Report) -> Table:

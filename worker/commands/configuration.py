@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from config.loader import check
-from worker.commands.text import escaped
+from worker.commands.terminal import tell
 from worker.errors import AccountingError, ExitCode
 from worker.identity import require_partition
 from worker.server import BundledServer
@@ -25,13 +25,13 @@ def config_check(file: Path) -> None:
     """Print every problem of an ini file at once; exit code 78 where there is one."""
     report = check(file)
     for warning in report.warnings:
-        click.echo(escaped(f"warning: {warning}"))
+        tell(f"warning: {warning}")
     problems = [*map(str, report.problems), *(_of_the_moment(report.settings) if report.settings else ())]
     for problem in problems:
-        click.echo(escaped(f"error: {problem}"))
+        tell(f"error: {problem}")
     if problems:
         sys.exit(ExitCode.CONFIGURATION)
-    click.echo(escaped(f"{file}: ok"))
+    tell(f"{file}: ok")
 
 
 def _of_the_moment(settings: Settings) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from schemas.events import TYPES
-from worker.commands import text
+from worker.commands import terminal, text
 from worker.commands.options import Server, json_option, on_server
 from worker.stream.dead_letters import DeadLetters, Letter, NoSuchLetter, Outcome, dead_letters
 
@@ -49,7 +49,7 @@ def list_command(server: Server, *, as_json: bool, event_type: str | None, limit
     with dead_letters(*server) as dead:
         letters = list(islice(dead.letters(dead.last_id(), event_type), limit + 1))
     if as_json:
-        click.echo(text.as_json([_summary(letter) for letter in letters[:limit]]))
+        terminal.tell_json([_summary(letter) for letter in letters[:limit]])
     else:
         shown = text.table(
             "id", "when", "type", "entry", "index", "bytes", "error", right=frozenset({"index", "bytes"})
@@ -58,7 +58,7 @@ def list_command(server: Server, *, as_json: bool, event_type: str | None, limit
             text.add_row(shown, *_facts(letter).values())
         text.show(shown)
     if len(letters) > limit:
-        click.echo(f"only the first {limit}; there are more (--limit)", err=True)
+        terminal.tell(f"only the first {limit}; there are more (--limit)", err=True)
 
 
 @dead_group.command(name="show")
@@ -71,14 +71,15 @@ def show_command(server: Server, *, letter_id: str, as_json: bool, raw: bool) ->
     with dead_letters(*server) as dead:
         letter = dead.get(letter_id)
     if raw:
-        click.echo(letter.payload, nl=False)
+        terminal.hand_on([letter.payload])
     elif as_json:
         content = {"text": letter.payload.decode("utf-8", "replace"), "base64": b64encode(letter.payload).decode()}
-        click.echo(text.as_json(_summary(letter) | content))
+        terminal.tell_json(_summary(letter) | content)
     else:
         for name, value in _facts(letter).items():
-            click.echo(f"{name:6} {text.MISSING if value is None else text.escaped(str(value))}")
-        click.echo(f"\n{text.escaped(letter.payload)}")
+            terminal.put(f"{name:6} {text.MISSING if value is None else value}")
+        terminal.put()
+        terminal.put(letter.payload)
 
 
 @dead_group.command(name="retry")
@@ -130,7 +131,7 @@ def _each(dead: DeadLetters, ids: tuple[str, ...]) -> Iterator[Letter]:
         try:
             yield dead.get(letter_id)
         except NoSuchLetter as error:
-            click.echo(error, err=True)
+            terminal.tell(str(error), err=True)
 
 
 def _report(done: str, ids: tuple[str, ...], letters: Iterator[Letter], act: Callable[[Letter], Outcome]) -> None:
@@ -140,8 +141,8 @@ def _report(done: str, ids: tuple[str, ...], letters: Iterator[Letter], act: Cal
         outcome = act(letter)
         outcomes[outcome] += 1
         if outcome is Outcome.REFUSED:
-            click.echo(f"{letter.id} belongs to no stream: it can only be dropped", err=True)
-    click.echo(f"{done} {outcomes[Outcome.DONE]}")
+            terminal.tell(f"{letter.id} belongs to no stream: it can only be dropped", err=True)
+    terminal.tell(f"{done} {outcomes[Outcome.DONE]}")
     if outcomes[Outcome.REFUSED] or outcomes[Outcome.DONE] < len(set(ids)):
         sys.exit(1)
 

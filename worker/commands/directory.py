@@ -8,8 +8,8 @@ import click
 
 from config.places import Purpose
 from worker import identity, locks, ownership
-from worker.commands import text
 from worker.commands.options import config_option, json_option, load_settings, redis_option, server_of
+from worker.commands.terminal import put, tell, tell_json
 from worker.errors import DirectoryRefused, DiskTrouble, ExitCode
 from worker.stream.directories import Claimed, at_work, claimed
 
@@ -47,9 +47,10 @@ def show_command(config_file: Path | None, redis_url: str | None, *, as_json: bo
     }
     is_fine = mine is not None and (last is None or _is_shown(last, mine))
     if as_json:
-        click.echo(text.as_json(facts))
+        tell_json(facts)
     else:
-        click.echo(text.escaped("\n".join(f"{name:13} {_worded(value)}" for name, value in facts.items())))
+        for name, value in facts.items():
+            put(f"{name:13} {_worded(value)}")
     if not is_fine:
         sys.exit(ExitCode.FAILED)
 
@@ -100,7 +101,7 @@ def adopt_command(config_file: Path | None, redis_url: str | None, wanted: str |
         found = ownership.adopt(settings.directory, settings.stream.partition, directory, known)
     except OSError as error:
         raise DiskTrouble(f"{error.filename or path}: {error.strerror}") from error
-    click.echo(text.escaped(f"{path}: is the directory {found.directory}; start its workers"))
+    tell(f"{path}: is the directory {found.directory}; start its workers")
 
 
 @directory_group.command(name="new")
@@ -120,4 +121,4 @@ def new_command(config_file: Path | None) -> None:
         raise DiskTrouble(f"{error.filename or path}: {error.strerror}") from error
     was = f", a copy of {done.was} until now" if done.was else ""
     aside = f"; {done.moved} files and folders of that one are in {done.aside}" if done.aside else ""
-    click.echo(text.escaped(f"{path}: is the directory {done.identity.directory}{was}{aside}"))
+    tell(f"{path}: is the directory {done.identity.directory}{was}{aside}")

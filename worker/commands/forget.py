@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from worker.commands import text
+from worker.commands import terminal, text
 from worker.commands.options import config_option, json_option, load_settings, redis_option, server_of
 from worker.commands.used import used_id
 from worker.errors import DiskTrouble, ExitCode, Unreadable
@@ -50,7 +50,7 @@ def forget_command(  # noqa: PLR0913 - one parameter an option
     require_partition(path, settings.stream.partition)
     forgetting = Forgetting(target, settings, directory_id, server_of(settings).connect)
     try:
-        outcome = forgetting.remove(reason, _tell) if reason else forgetting.look()
+        outcome = forgetting.remove(reason, terminal.warn) if reason else forgetting.look()
     except OSError as error:
         raise DiskTrouble(f"{error.filename or path}: {error.strerror}") from error
     _show(outcome, as_json=as_json)
@@ -62,7 +62,7 @@ def forget_command(  # noqa: PLR0913 - one parameter an option
 
 def _show(outcome: Outcome, *, as_json: bool) -> None:
     if as_json:
-        click.echo(text.as_json(outcome))
+        terminal.tell_json(outcome)
     else:
         shown = text.table("what", "state", "count", "where", "", right=frozenset({"count"}))
         for each in outcome.standing:
@@ -70,10 +70,6 @@ def _show(outcome: Outcome, *, as_json: bool) -> None:
             text.add_row(shown, each.kind, each.state, each.count or None, each.where, each.text, style=style)
         text.show(shown)
         if outcome.note:
-            click.echo(f"noted in {text.escaped(outcome.note)}")
+            terminal.tell(f"noted in {outcome.note}")
     for why in outcome.missed:
-        _tell(f"not looked at: {why}")
-
-
-def _tell(what: str) -> None:
-    click.echo(f"haraka-accounting: {text.escaped(what)}", err=True)
+        terminal.warn(f"not looked at: {why}")

@@ -12,7 +12,7 @@ import click
 from schemas.catalogue import CUSTOM_PREFIX, FIELDS
 from schemas.events import TYPES
 from worker.commands.options import config_option, load_settings, redis_option, server_of
-from worker.commands.text import escaped
+from worker.commands.terminal import warn
 from worker.commands.used import used_id
 from worker.errors import ExitCode, StreamUnavailable, Unreadable
 from worker.identity import require_partition
@@ -137,11 +137,6 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), names, n=1)
     return f" (did you mean {names[close[0]]}?)" if close else ""
-
-
-def warn(message: str) -> None:
-    """Tell something beside the rows."""
-    click.echo(f"haraka-accounting: {escaped(message)}", err=True)
 
 
 def _told(error: BadManifest | OSError) -> str:

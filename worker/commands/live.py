@@ -1,14 +1,14 @@
 """`haraka-accounting replay --live`: workers write a part of the streams again, and its rows stand twice."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from worker.commands import text
 from worker.commands.options import server_of
 from worker.commands.progress import progress
-from worker.commands.replayed import warn
+from worker.commands.replayed import warn_of
+from worker.commands.terminal import tell, tell_json
 from worker.decode import Decoder, RawEntry
 from worker.replay.sources import missing
 from worker.replay.span import Span, before
@@ -22,10 +22,11 @@ def rewind_live(settings: Settings, types: Sequence[str], span: Span, *, yes: bo
         raise click.UsageError("nobody can be asked here: --yes puts the group back without a question")
     with rewinder(*server_of(settings)) as rewinding:
         rewinding.check_idle()
-        warn(lack for event_type in types if (lack := missing(rewinding.ranges, event_type, span)))
+        warn_of(lack for event_type in types if (lack := missing(rewinding.ranges, event_type, span)))
         found = _look(rewinding, {name: _rows_of(name, settings) for name in types}, span)
         if found and not yes:
-            click.echo(_prospect(found), err=True)
+            for line in _prospect(found):
+                tell(line, err=True)
             click.confirm("Put the group back?", abort=True, err=True)
         again = rewinding.run(found) if found else []
     _tell(again, as_json=as_json)
@@ -55,23 +56,22 @@ def _look(rewinding: Rewinder, types: Mapping[str, RowsOf], span: Span) -> list[
     return [each for each in found if each]
 
 
-def _prospect(found: Sequence[Delivered]) -> str:
+def _prospect(found: Sequence[Delivered]) -> Iterator[str]:
     counts = ", ".join(f"{each.event_type} {each.rows:,}" for each in found)
-    twice = f"Workers will write {sum(each.rows for each in found):,} rows again ({counts}), and they will stand twice."
+    yield f"Workers will write {sum(each.rows for each in found):,} rows again ({counts}), and they will stand twice."
     pending = sum(each.pending for each in found)
-    if not pending:
-        return twice
-    once = sum(each.pending_rows for each in found)
-    return f"{twice}\nBesides, {pending:,} entries are still pending; their {once:,} rows will be written once."
+    if pending:
+        once = sum(each.pending_rows for each in found)
+        yield f"Besides, {pending:,} entries are still pending; their {once:,} rows will be written once."
 
 
 def _tell(again: Sequence[Again], *, as_json: bool) -> None:
     if as_json:
-        click.echo(text.as_json([each._asdict() for each in again]))
+        tell_json([each._asdict() for each in again])
         return
     for each in again:
-        click.echo(
+        tell(
             f"{each.event_type}: {each.rows:,} rows of {each.events:,} events are written again and stand twice; "
             f"{each.pending_rows:,} rows of {each.pending:,} pending entries are written once"
         )
-    click.echo("Start the workers now." if again else "Nothing was delivered since then: nothing is written again.")
+    tell("Start the workers now." if again else "Nothing was delivered since then: nothing is written again.")

@@ -10,6 +10,7 @@ import click
 
 from config.loader import Loaded, load
 from config.places import Purpose
+from worker.commands.terminal import warn
 from worker.log import event
 from worker.server import BundledServer
 from worker.settings import Settings
@@ -68,7 +69,7 @@ def server_now(settings: Settings) -> Server:
 
 
 def _tell_loading() -> None:
-    click.echo("haraka-accounting: the server is loading its data: waiting", err=True)
+    warn("the server is loading its data: waiting")
 
 
 def on_server(command: Callable[..., None]) -> Callable[..., None]:

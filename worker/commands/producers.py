@@ -5,7 +5,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from worker.commands import text
+from worker.commands import terminal, text
 from worker.commands.options import Server, json_option, on_server
 from worker.stream.producers import Note, Producer, read_producers
 
@@ -26,7 +26,7 @@ def producers_command(server: Server, *, as_json: bool) -> None:
     """
     found = read_producers(server.connect, server.partition)
     if as_json:
-        click.echo(text.as_json(found))
+        terminal.tell_json(found)
     else:
         text.show(_table(found))
 

@@ -22,14 +22,16 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress(doing: str, what: str, total: int | None) -> Iterator[Tell]:
+def progress(doing: str, what: str, total: int | None, *, is_hidden: bool = False) -> Iterator[Tell]:
     """Show a bar while the context lasts; without a total there is no time left to tell.
 
-    `what` names the things that are counted.
+    `what` names the things that are counted. `is_hidden` is for what writes to the terminal itself meanwhile.
     """
     console = streams.console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
-    is_watched = console.is_terminal and not streams.is_plain()  # a bar is drawn with what colours are made of
+    doing_what = TextColumn("{task.description}", markup=False)
+    columns = (doing_what, BarColumn(), _Rate(), TimeElapsedColumn(), TimeRemainingColumn())
+    # A bar is drawn with what colours are made of.
+    is_watched = console.is_terminal and not streams.is_plain() and not is_hidden
     with Progress(*columns, console=console, transient=True, disable=not is_watched) as shown:
         task = shown.add_task(doing, total=total, count=0, what=what)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from worker.assembly import tune_collector
+from worker.commands import terminal
 from worker.commands.live import rewind_live
 from worker.commands.options import Server, config_option, json_option, load_settings, redis_option, server_of
 from worker.commands.progress import progress
@@ -136,8 +137,9 @@ def _export(request: Request, to: str, *, as_json: bool) -> None:
         raise click.UsageError("--export: expected the name of a file")
     with _opened(request) as source:
         export = Export(source)
-        with progress("exporting", "entries", source.total) as tell:
-            for done in export.run(to):
+        is_hidden = to == STANDARD and terminal.is_shown()
+        with progress("exporting", "entries", source.total, is_hidden=is_hidden) as tell:
+            for done in export.run(to, terminal.hand_on):
                 tell(done, export.entries)
         request.report(source).show_export(export, to, as_json=as_json, err=to == STANDARD)
 
@@ -152,7 +154,7 @@ def _opened(request: Request) -> Iterator[Source]:
         with dead_letters(*request.server) as dead:
             source = LetterSource(dead, request.types, request.span)
             if source.foreign:
-                click.echo(f"left out {source.foreign} dead letters that belong to no stream", err=True)
+                terminal.tell(f"left out {source.foreign} dead letters that belong to no stream", err=True)
             yield source
     else:
         yield ExportSource(request.sources, request.types, request.span)

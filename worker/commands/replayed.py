@@ -3,11 +3,11 @@
 from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-import click
 import msgspec
 
 from schemas.events import TYPES
 from worker.commands import text
+from worker.commands.terminal import tell, tell_json
 from worker.records import id_order
 from worker.replay.exports import Export
 from worker.replay.holes import Hole, Incomplete
@@ -36,7 +36,7 @@ class Report:
         """
         self._warn()
         if as_json:
-            click.echo(text.as_json(self._range() | _facts(tally)))
+            tell_json(self._range() | _facts(tally))
         else:
             self._show(tally)
         self._check()
@@ -48,7 +48,7 @@ class Report:
             text.add_row(shown, file.type, file.rows, file.bytes, file.sha256, unchanged, file.path)
         if tally.files:
             text.show(shown)
-        click.echo(self._summary(f"{tally.events:,} events, {tally.rows:,} rows in {len(tally.files):,} files"))
+        tell(self._summary(f"{tally.events:,} events, {tally.rows:,} rows in {len(tally.files):,} files"))
         _show_dead(tally)
 
     def show_export(self, export: Export, to: str, *, as_json: bool, err: bool) -> None:
@@ -59,16 +59,19 @@ class Report:
         self._warn()
         facts = {"file": to, "entries": export.entries, "unchanged": export.unchanged}
         unchanged = ", unchanged" if export.unchanged else ""
-        summary = self._summary(f"{export.entries:,} entries in {text.escaped(to)}{unchanged}")
-        click.echo(text.as_json(self._range() | facts) if as_json else summary, err=err)
+        summary = self._summary(f"{export.entries:,} entries in {to}{unchanged}")
+        if as_json:
+            tell_json(self._range() | facts, err=err)
+        else:
+            tell(summary, err=err)
         self._check()
 
     def _warn(self) -> None:
         warn_ahead(self._ahead)
         if self._streams:
-            warn(self._streams.missing)
+            warn_of(self._streams.missing)
             for hole in self._streams.holes:
-                click.echo(f"warning: {_gone(hole)}", err=True)
+                tell(f"warning: {_gone(hole)}", err=True)
 
     def _check(self) -> None:
         if self._streams and self._streams.holes:
@@ -102,17 +105,17 @@ class Report:
         return f"{done}; again the same with --from {edges[0]} --to {edges[1]}" if edges else done
 
 
-def warn(missing: Iterable[Missing]) -> None:
+def warn_of(missing: Iterable[Missing]) -> None:
     """Say on standard error what cannot be replayed any more."""
     for lack in missing:
-        click.echo(f"warning: {_lack(lack)}", err=True)
+        tell(f"warning: {_lack(lack)}", err=True)
 
 
 def warn_ahead(ahead: Iterable[Ahead], types: Container[str] = TYPES) -> None:
     """Say on standard error which ids do not tell when their entries arrived."""
     for each in ahead:
         if each.type in types:
-            click.echo(f"warning: {each}", err=True)
+            tell(f"warning: {each}", err=True)
 
 
 def _lack(lack: Missing) -> str:
@@ -142,10 +145,10 @@ def _facts(tally: Tally) -> dict[str, Any]:
 def _show_dead(tally: Tally) -> None:
     if not tally.dead:
         return
-    click.echo(f"{tally.dead:,} events could not become rows (index -1: all of an entry)")
+    tell(f"{tally.dead:,} events could not become rows (index -1: all of an entry)")
     shown = text.table("type", "entry", "index", "bytes", "error", right=frozenset({"index", "bytes"}))
     for each in tally.listed[:_SHOWN]:
         text.add_row(shown, *msgspec.structs.astuple(each))
     text.show(shown)
     if tally.dead > _SHOWN:
-        click.echo(f"only the first {_SHOWN}; --json has the first {len(tally.listed):,}")
+        tell(f"only the first {_SHOWN}; --json has the first {len(tally.listed):,}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from worker.commands.options import Server, config_option, load_settings, redis_option, server_of
-from worker.commands.text import escaped
+from worker.commands.terminal import tell
 from worker.errors import ExitCode, Unreadable
 from worker.identity import require_partition
 from worker.locks import is_at_work, number_in
@@ -39,9 +39,7 @@ def rotate_command(
     workers = {consumer: pid for consumer, pid in found.items() if pid is not None}
     if not workers:
         wanted = "no worker" if name is None else f"no worker {name}"
-        click.echo(
-            escaped(f"{settings.directory.path}: {wanted} of this machine is at work here; {_ELSEWHERE}"), err=True
-        )
+        tell(f"{settings.directory.path}: {wanted} of this machine is at work here; {_ELSEWHERE}", err=True)
         sys.exit(ExitCode.FAILED)
     _rotate(server_of(settings), workers, timeout)
 
@@ -54,11 +52,11 @@ def _rotate(server: Server, workers: dict[str, int], timeout: int) -> None:
     end = time.monotonic() + timeout
     while before and (left := before & _open_files(server, workers)):
         if time.monotonic() > end:
-            click.echo(escaped(f"not rotated within {timeout} s: {', '.join(sorted(left))}"), err=True)
+            tell(f"not rotated within {timeout} s: {', '.join(sorted(left))}", err=True)
             sys.exit(ExitCode.FAILED)
         time.sleep(_POLL_SECONDS)
     for file in sorted(before):
-        click.echo(escaped(file))
+        tell(file)
 
 
 def _signal(consumer: str, pid: int) -> None:

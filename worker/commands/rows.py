@@ -1,13 +1,10 @@
 """How rows are shown: a line each for people, or JSON with every column."""
 
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-import click
 from rich.table import Table
-from rich.text import Text
 
-from worker.commands import streams, text
+from worker.commands import streams, terminal, text
 from worker.reading.parse import MISSING
 from worker.reading.search import Row
 from worker.reading.timeline import Attempt, Story, first_value, stories
@@ -18,31 +15,25 @@ _SHOWN = ("timeLogged", "rcpt", "jobId", "dsnStatus", "dsnMsg")
 
 def write_rows(rows: Iterable[Row], *, as_json: bool) -> int:
     """Write rows to standard output as they come; returns how many."""
-    is_styled = sys.stdout.isatty() and not streams.is_plain()
-    line: Callable[[Row], str] = _json if as_json else _styled if is_styled else _plain
+    write = _write_json if as_json else _write
     count = 0
     for row in rows:
-        sys.stdout.write(line(row) + "\n")
+        write(row)
         count += 1
-    sys.stdout.flush()
+    streams.flush()
     return count
 
 
-def _json(row: Row) -> str:
+def _write_json(row: Row) -> None:
     values = {name: None if value == MISSING else value for name, value in row.values.items()}
-    return text.as_json({"type": row.event_type, "file": row.file, "row": values})
+    terminal.put_json({"type": row.event_type, "file": row.file, "row": values})
 
 
-def _plain(row: Row) -> str:
-    """Return the columns that matter most, as far as the file has them; all of them where it has none of these."""
+def _write(row: Row) -> None:
+    """Write the columns that matter most, as far as the file has them; all of them where it has none of these."""
     columns = [column for column in _SHOWN if column in row.values] or list(row.values)
-    cells = [text.escaped(row.values[column]) for column in columns]
-    return "  ".join((f"{row.event_type:9}", *cells))
-
-
-def _styled(row: Row) -> str:
-    tag = f"{row.event_type:9}"
-    return click.style(tag, fg=_STYLES[row.event_type]) + _plain(row).removeprefix(tag)
+    cells = "".join(f"  {row.values[column]}" for column in columns)
+    terminal.put(cells, f"{row.event_type:9}", _STYLES[row.event_type])
 
 
 def write_timeline(rows: Sequence[Row]) -> None:
@@ -52,7 +43,7 @@ def write_timeline(rows: Sequence[Row]) -> None:
     told = stories(rows)
     facts = {"queued": told[0].queued, "from": first_value(rows, ("orig",)), "recipients": str(len(told))}
     shown = "  ".join(f"{name} {value}" for name, value in facts.items() if value != MISSING)
-    streams.console().print(Text(text.escaped(f"{rows[0].values['jobId']}  {shown}"), style="bold"), soft_wrap=True)
+    terminal.tell(f"{rows[0].values['jobId']}  {shown}", bold=True)
     text.show(_table(told))
 
 

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from worker.commands import streams, text
+from worker.commands import text
 from worker.commands.options import (
     NAME_VARIABLE,
     Server,
@@ -22,6 +20,7 @@ from worker.commands.options import (
     server_now,
     server_of,
 )
+from worker.commands.terminal import tell, tell_json
 from worker.errors import ExitCode
 from worker.forecast import Forecast, forecast
 from worker.locks import is_at_work
@@ -33,7 +32,11 @@ from worker.stream.link import Refused
 from worker.stream.memory import measure
 from worker.stream.retention import Blocked
 
-_STATES = {True: Text("alive"), False: Text("no lease", style="red"), None: Text("its lease was evicted", style="red")}
+_STATES = {
+    True: text.cell("alive"),
+    False: text.cell("no lease", "red"),
+    None: text.cell("its lease was evicted", "red"),
+}
 
 
 @click.command(name="status")
@@ -59,9 +62,9 @@ def status_command(config_file: Path | None, redis_url: str | None, consumer: st
     memory = _forecast(server, settings, found)
     found.warnings.extend(str(ahead) for ahead in _ids_ahead(server, found))
     if as_json:
-        click.echo(text.as_json({**msgspec.to_builtins(found), "memory": memory}))
+        tell_json({**msgspec.to_builtins(found), "memory": memory})
     else:
-        _show(found, memory, streams.console())
+        _show(found, memory)
     if found.unreadable:
         sys.exit(ExitCode.UNAVAILABLE)
 
@@ -96,33 +99,26 @@ def _forecast(server: Server, settings: Settings, found: PartitionStatus) -> For
     )  # fmt: skip
 
 
-def _show(status: PartitionStatus, memory: Forecast | None, console: Console) -> None:
-    console.print(_streams(status))
-    if memory:
-        console.print(_memory(memory))
-    console.print(_consumers(status))
-    console.print(_open_files(status))
-    if status.dead_letters:
-        console.print(f"{status.dead_letters} dead letters", style="bold red")
-    for blocked in status.blocked:
-        console.print(_blocked(blocked), style="bold red")
-    for warning in status.warnings:
-        console.print(Text(f"warning: {text.escaped(warning)}"), style="bold red", soft_wrap=True)
-    for trouble in status.unreadable:
-        console.print(Text(f"cannot be read: {text.escaped(trouble)}"), style="bold red", soft_wrap=True)
+def _show(status: PartitionStatus, memory: Forecast | None) -> None:
+    tables = (_streams(status), *([_memory(memory)] if memory else ()), _consumers(status), _open_files(status))
+    for table in tables:
+        text.show_within(table)
+    for trouble in (
+        *([f"{status.dead_letters} dead letters"] if status.dead_letters else ()),
+        *map(_blocked, status.blocked),
+        *(f"warning: {each}" for each in status.warnings),
+        *(f"cannot be read: {each}" for each in status.unreadable),
+    ):
+        tell(trouble, colour="red", bold=True)
 
 
-def _blocked(blocked: Blocked) -> Text:
-    group = text.escaped(blocked.group)
-    held = f"{blocked.events:,} events from {text.escaped(blocked.since)} on"
-    return Text(f"group {group} holds up the trimming of {blocked.type} by {blocked.why}: {held}")
+def _blocked(blocked: Blocked) -> str:
+    held = f"{blocked.events:,} events from {blocked.since} on"
+    return f"group {blocked.group} holds up the trimming of {blocked.type} by {blocked.why}: {held}"
 
 
 def _streams(status: PartitionStatus) -> Table:
-    table = Table(title=Text(f"Streams of {{{text.escaped(status.partition)}}}"), title_justify="left")
-    table.add_column("")
-    for name in status.types:
-        table.add_column(name, justify="right")
+    table = text.framed(f"Streams of {{{status.partition}}}", "", *status.types, right=frozenset(status.types))
     kinds = status.types.values()
     counts = {
         "unread entries": [kind.unread.entries for kind in kinds],
@@ -131,16 +127,14 @@ def _streams(status: PartitionStatus) -> Table:
         "pending events": [kind.pending.events for kind in kinds],
     }
     for label, values in counts.items():
-        table.add_row(label, *(f"{value:,}" for value in values), end_section=label == "pending events")
+        text.add_row(table, label, *values, end_section=label == "pending events")
     for counter in COUNTERS:
-        table.add_row(f"{counter} (total)", *(f"{kind.ledger.get(counter, 0):,}" for kind in kinds))
+        text.add_row(table, f"{counter} (total)", *(kind.ledger.get(counter, 0) for kind in kinds))
     return table
 
 
 def _memory(memory: Forecast) -> Table:
-    table = Table(title="Memory of the server", title_justify="left", show_header=False)
-    table.add_column("")
-    table.add_column("", justify="right")
+    table = text.framed("Memory of the server", "", "value", right=frozenset({"value"}), heads=False)
     steady = "-" if memory.steady_bytes is None else _megabytes(memory.steady_bytes)
     for label, value in {
         "used": _megabytes(memory.used_bytes),
@@ -151,7 +145,7 @@ def _memory(memory: Forecast) -> Table:
         "bytes of memory per event": f"{memory.bytes_per_event:,.0f}",
         "full": memory.outlook if memory.full_in_seconds is None else _duration(memory.full_in_seconds),
     }.items():
-        table.add_row(label, value)
+        text.add_row(table, label, value)
     return table
 
 
@@ -167,26 +161,20 @@ def _duration(seconds: int) -> str:
 
 
 def _consumers(status: PartitionStatus) -> Table:
-    table = Table(title="Consumers", title_justify="left")
-    for column in ("consumer", "state", "directory", "commits", "last commit", "not sealed yet"):
-        table.add_column(column)
+    table = text.framed("Consumers", "consumer", "state", "directory", "commits", "last commit", "not sealed yet")
     for consumer in status.consumers:
-        table.add_row(
-            text.cell(consumer.name),
-            _STATES[consumer.alive],
-            text.cell(consumer.directory),
-            text.cell(consumer.batch),
-            Text(text.instant(consumer.committed_ms, precise=True)),
-            text.cell(consumer.closing),
-        )
+        committed = text.instant(consumer.committed_ms, precise=True)
+        text.add_row(
+            table, consumer.name, _STATES[consumer.alive], consumer.directory, consumer.batch, committed,
+            consumer.closing,
+        )  # fmt: skip
     return table
 
 
 def _open_files(status: PartitionStatus) -> Table:
-    table = Table(title="Open files", title_justify="left")
-    for column in ("type", "consumer and directory", "file", "rows", "bytes"):
-        table.add_column(column, justify="right" if column in {"rows", "bytes"} else "left")
+    columns = ("type", "consumer and directory", "file", "rows", "bytes")
+    table = text.framed("Open files", *columns, right=frozenset({"rows", "bytes"}))
     for name, kind in status.types.items():
         for owner, file in kind.open_files.items():
-            table.add_row(*map(text.cell, (name, owner, file.name, file.rows, file.length)))
+            text.add_row(table, name, owner, file.name, file.rows, file.length)
     return table

@@ -2,6 +2,7 @@
 
 import io
 import os
+import select
 import signal
 import sys
 from typing import NoReturn
@@ -52,6 +53,13 @@ def end_by_pipe() -> NoReturn:
     raise SystemExit(128 + signal.SIGPIPE)  # where the signal is blocked
 
 
+def reader() -> select.poll:
+    """Return what has something to say, when it is polled, once nobody reads standard output any more."""
+    found = select.poll()
+    found.register(sys.stdout, 0)
+    return found
+
+
 def is_plain() -> bool:
     """Tell whether no colours are wanted: NO_COLOR is set, or TERM is that of a terminal which has none."""
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in _NO_TERMINAL
@@ -65,5 +73,8 @@ class _Console(Console):
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """Return what tables and bars are shown on."""
-    return _Console(stderr=stderr, width=width, color_system=None if is_plain() else "auto")
+    """Return what tables and bars are shown on; no text is markup there."""
+    return _Console(
+        stderr=stderr, width=width, color_system=None if is_plain() else "auto", markup=False, emoji=False,
+        highlight=False,
+    )  # fmt: skip

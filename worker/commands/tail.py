@@ -1,14 +1,15 @@
 """`haraka-accounting tail`: the last rows, and with -f each new one as it is committed."""
 
-import select
 import sys
 from collections.abc import Sequence
 
 import click
 
-from worker.commands.library import Library, exit_code, on_library, warn, warn_of_troubles, where_option
+from worker.commands import streams
+from worker.commands.library import Library, exit_code, on_library, warn_of_troubles, where_option
 from worker.commands.options import json_option
 from worker.commands.rows import write_rows
+from worker.commands.terminal import warn
 from worker.errors import ExitCode, StreamUnavailable, Unreadable
 from worker.reading.criteria import Criteria, Criterion
 from worker.reading.follow import Follower
@@ -58,8 +59,7 @@ def _show_last(search: Search, files: Sequence[Found], count: int, *, as_json: b
 
 def _follow(library: Library, search: Search, follower: Follower, *, as_json: bool) -> None:
     """Show what is committed from now on; ends when nobody reads it any more."""
-    reader = select.poll()
-    reader.register(sys.stdout, 0)
+    reader = streams.reader()
     is_away = False
     while not reader.poll(_POLL_MS):
         try:

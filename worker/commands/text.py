@@ -1,6 +1,7 @@
 """Showing what others wrote: nothing of it can move the cursor, forge a line, or be taken for markup."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,19 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.commands import streams
+from worker.printable import printable
 
 MISSING = "-"
 
 _LAST_INSTANT_MS = 253_370_764_800_000  # before the year 9999
 _WIDEST = 120  # characters of a cell
-
-
-def escaped(value: bytes | str) -> str:
-    """Return text for people: bytes that are no UTF-8, controls and invisible characters as escapes."""
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
-    )
 
 
 def instant(ms: int | None, *, precise: bool = False) -> str:
@@ -38,25 +32,39 @@ def as_json(value: object) -> str:
 
 
 def table(*columns: str, right: frozenset[str] = frozenset()) -> Table:
-    """Return an empty table."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    """Return an empty table that is shown as wide as it is."""
+    return _with_columns(Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False), columns, right)
+
+
+def framed(title: str, *columns: str, right: frozenset[str] = frozenset(), heads: bool = True) -> Table:
+    """Return an empty table with a title and a frame, to be shown within the terminal."""
+    return _with_columns(Table(title=cell(title), title_justify="left", show_header=heads), columns, right)
+
+
+def _with_columns(shown: Table, columns: Sequence[str], right: frozenset[str]) -> Table:
     for column in columns:
-        shown.add_column(column, justify="right" if column in right else "left")
+        shown.add_column(cell(column), justify="right" if column in right else "left")
     return shown
 
 
-def cell(value: object) -> Text:
+def cell(value: object, style: str = "") -> Text:
     """Return a value that may be missing; a text is escaped, and cut where it is very long."""
-    shown = MISSING if value is None else f"{value:,}" if isinstance(value, int) else escaped(str(value))
-    return Text(shown if len(shown) <= _WIDEST else f"{shown[: _WIDEST - 1]}…")
+    shown = MISSING if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return Text(printable(shown, _WIDEST), style)
 
 
-def add_row(shown: Table, *cells: object, style: str = "") -> None:
+def add_row(shown: Table, *cells: object, style: str = "", end_section: bool = False) -> None:
     """Add a row of values that may be missing."""
-    shown.add_row(*map(cell, cells), style=style)
+    found = (value if isinstance(value, Text) else cell(value) for value in cells)
+    shown.add_row(*found, style=style, end_section=end_section)
 
 
 def show(shown: Table) -> None:
     """Print a table as wide as it is, whatever the terminal: ids stay whole, and lines can be searched."""
     natural = streams.console(width=_WIDEST * len(shown.columns) * 2).measure(shown).maximum
     streams.console(width=max(streams.console().width, natural)).print(shown)
+
+
+def show_within(shown: Table) -> None:
+    """Print a table within the width of the terminal."""
+    streams.console().print(shown)

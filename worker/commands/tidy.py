@@ -8,6 +8,7 @@ import msgspec
 
 from config.places import Purpose
 from worker.commands.options import config_option, load_settings
+from worker.commands.terminal import tell
 from worker.commands.used import used_id
 from worker.errors import DiskTrouble, ExitCode
 from worker.identity import require_partition
@@ -36,6 +37,6 @@ def tidy_command(config_file: Path | None, *, trust_clock: bool) -> None:
         done = janitor.run(trust_clock=trust_clock)
     except OSError as error:
         raise DiskTrouble(f"{error.filename or path}: {error.strerror}") from error
-    click.echo(", ".join(f"{name} {count}" for name, count in msgspec.structs.asdict(done).items()))
+    tell(", ".join(f"{name} {count}" for name, count in msgspec.structs.asdict(done).items()))
     if janitor.troubles:
         sys.exit(ExitCode.FAILED)

@@ -10,7 +10,7 @@ from threading import Lock
 
 import click
 
-from worker.commands import text
+from worker.commands import terminal
 from worker.commands.options import json_option
 from worker.commands.progress import Tell, progress
 from worker.errors import ExitCode
@@ -34,10 +34,15 @@ def verify_command(files: Sequence[Path], *, as_json: bool) -> None:
     with progress("verifying", "files", sum(map(content_bytes, found))) as tell:
         findings = list(_findings(found, tell))
     for finding in findings:
-        click.echo(text.as_json(finding) if as_json else _line(finding))
+        if as_json:
+            terminal.tell_json(finding)
+        else:
+            _tell(finding)
     if not as_json:
         counts = Counter(finding.state for finding in findings)
-        click.echo(", ".join(f"{counts[state]} {state}" for state in State if counts[state]) or "no accounting files")
+        terminal.tell(
+            ", ".join(f"{counts[state]} {state}" for state in State if counts[state]) or "no accounting files"
+        )
     if any(_is_wrong(target, finding) for target, finding in zip(found, findings, strict=True)):
         sys.exit(ExitCode.FAILED)
 
@@ -67,7 +72,8 @@ def _findings(found: Sequence[Target], tell: Tell) -> Iterator[Finding]:
         threads.shutdown(cancel_futures=True)
 
 
-def _line(finding: Finding) -> str:
+def _tell(finding: Finding) -> None:
     facts = f" ({finding.rows} rows, {finding.bytes} bytes)" if finding.state is State.OK else ""
-    differences = "".join(f"\n  {text.escaped(each)}" for each in finding.differences)
-    return f"{text.escaped(finding.path)}: {finding.state}{facts}{differences}"
+    terminal.tell(f"{finding.path}: {finding.state}{facts}")
+    for difference in finding.differences:
+        terminal.tell(f"  {difference}")

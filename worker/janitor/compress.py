@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from worker import regular
 from worker.durable import sync_directory
 from worker.inventory import Place, Stored, contents
 from worker.janitor import durable
@@ -75,7 +76,7 @@ def _drop(original: Path) -> None:
 def _make(source: Path, target: Path, manifest: Manifest) -> None:
     """Write the compressed form, compare it, and give it its name."""
     fresh = durable.temporary(target)
-    with source.open("rb") as content:
+    with regular.opened(source) as content:
         durable.write_new(fresh, compressed(durable.chunks_of(content), target.suffix, source.stat().st_size))
     try:
         _facts(fresh, manifest)

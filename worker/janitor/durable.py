@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from worker import regular
 from worker.archive import READ_ONLY
 from worker.durable import sync_directory, write_all
 
@@ -73,5 +74,5 @@ def is_regular(path: Path) -> bool:
 
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file as it stands."""
-    with path.open("rb") as content:
+    with regular.opened(path) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()

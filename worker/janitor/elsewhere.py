@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from worker import regular
 from worker.durable import write_durably
 from worker.inventory import Place
 from worker.janitor.store import StoreTrouble
@@ -70,7 +71,7 @@ class Elsewhere:
 
     def _marks(self) -> dict[str, str]:
         with suppress(FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
-            return _marks.decode((self._directory / _MARKS).read_bytes())
+            return _marks.decode(regular.content(self._directory / _MARKS))
         return {}
 
 
@@ -97,6 +98,6 @@ def _is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text("ascii", "replace").strip()
+        return regular.content(path).decode("ascii", "replace").strip()
     except FileNotFoundError:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from worker import regular
 from worker.durable import write_durably
 from worker.janitor.sightings import Sightings
 from worker.log import event
@@ -52,7 +53,7 @@ class Line:
 
     def _load(self) -> PassedTime | None:
         try:
-            return _decoder.decode(self._path.read_bytes())
+            return _decoder.decode(regular.content(self._path))
         except FileNotFoundError:
             return None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -8,6 +8,7 @@ import errno
 import os
 from pathlib import Path
 
+from worker import regular
 from worker.durable import make_directory, sync_directory
 from worker.errors import DiskTrouble
 from worker.inventory import Place, Stored
@@ -67,7 +68,7 @@ def _bring(source: Path, target: Path, sha256: str) -> None:
 
 def _copy(source: Path, target: Path, sha256: str) -> None:
     fresh = durable.temporary(target)
-    with source.open("rb") as content:
+    with regular.opened(source) as content:
         durable.write_new(fresh, durable.chunks_of(content))
     if durable.digest(fresh) != sha256:
         fresh.unlink()

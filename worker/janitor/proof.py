@@ -8,6 +8,7 @@ from pathlib import Path
 
 import zstandard
 
+from worker import regular
 from worker.inventory import Stored, lines
 
 _LINES = 200_000  # that are looked for at once, some 30 MB of memory
@@ -24,9 +25,10 @@ def rows_without_proof(tail: Path, files: Sequence[Stored]) -> int:
 
 
 def _slices(tail: Path) -> Iterator[Counter[int]]:
-    with tail.open("rb") as content:
-        while some := list(islice(content, _LINES)):
-            yield Counter(hash(line) for line in some if line.endswith(b"\n"))
+    with regular.opened(tail) as content:
+        found = regular.lines(content, str(tail))
+        while some := Counter(hash(line) for line in islice(found, _LINES) if line.endswith(b"\n")):
+            yield some
 
 
 def _left_of(wanted: Counter[int], files: Iterable[Stored]) -> int:

@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from worker import regular
 from worker.durable import write_all, write_durably
 from worker.inventory import Stored
 from worker.manifest import Manifest
@@ -74,7 +75,7 @@ class Sightings:
     def _load(self) -> dict[str, int] | None:
         """Return the first sight of each name; None where there is no list. What cannot be read is passed over."""
         try:
-            content = self._path.read_bytes()
+            content = regular.content(self._path)
         except FileNotFoundError:
             return None
         found: dict[str, int] = {}

@@ -1,7 +1,5 @@
 """The content of an accounting file: whole lines as far as they count, wherever the file stands by now."""
 
-import errno
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,9 +11,9 @@ import zstandard
 from worker.errors import AccountingError
 from worker.inventory import Place, Stored, contents
 from worker.manifest import ENDINGS
+from worker.regular import ENDLESS_LINE_BYTES, LONGEST_LINE_BYTES
 
 _BLOCK_BYTES = 1 << 20
-_LONGEST_LINE_BYTES = 64 << 20
 
 #: What reading can meet: the disk, or a compressed file that is torn.
 UNREADABLE = (OSError, EOFError, zlib.error, zstandard.ZstdError)
@@ -39,7 +37,6 @@ def opened(stored: Stored, place: Place) -> Iterator[IO[bytes]]:
     with ExitStack() as stack:
         for path in known_paths(stored, place):
             try:
-                require_file(path)
                 content = stack.enter_context(contents(path))
             except FileNotFoundError:
                 continue
@@ -48,33 +45,33 @@ def opened(stored: Stored, place: Place) -> Iterator[IO[bytes]]:
         raise NotHere(f"{stored.path}: not here any more")
 
 
-def require_file(path: Path) -> None:
-    """Raise OSError for what is no file: a pipe would be waited for."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "no file", str(path))
-
-
-def blocks(content: IO[bytes], start: int, length: int) -> Iterator[bytes]:
+def blocks(content: IO[bytes], start: int, length: int, long: list[int] | None = None) -> Iterator[bytes]:
     """Yield whole lines, many at once, from where the content stands (`start`) up to `length`.
 
-    What has no line end there is left out, or raises EOFError where the content is shorter than it should be, or where
-    a line is longer than any row: a few compressed bytes can hold one of any length.
+    What has no line end there is left out, and so is a line that is longer than any row: a few compressed bytes can
+    hold one of any length. Where such lines begin goes to `long`. Raises EOFError where the content is shorter than it
+    should be, or a line longer than anything that was ever published.
     """
     begun: list[bytes] = []
-    left, line_bytes = length - start, 0
-    while left > 0:
-        block = content.read(min(left, _BLOCK_BYTES))
+    at = begin = start  # of the block, and of the line that was begun
+    while at < length:
+        block = content.read(min(length - at, _BLOCK_BYTES))
         if not block:
-            raise EOFError(f"{left} bytes shorter than it should be")
-        left -= len(block)
+            raise EOFError(f"{length - at} bytes shorter than it should be")
         end = block.rfind(b"\n") + 1
         if end:
-            yield b"".join((*begun, block[:end]))
-            begun, line_bytes = [], 0
-        begun.append(block[end:])
-        line_bytes += len(block) - end
-        if line_bytes > _LONGEST_LINE_BYTES:
-            raise EOFError(f"a line has more than {_LONGEST_LINE_BYTES:,} bytes")
+            is_long = at - begin > LONGEST_LINE_BYTES
+            yield block[block.find(b"\n") + 1 : end] if is_long else b"".join((*begun, block[:end]))
+            begun, begin = [], at + end
+        at += len(block)
+        if at - begin <= LONGEST_LINE_BYTES:
+            begun.append(block[end:])
+        elif begun:
+            begun = []
+            if long is not None:
+                long.append(begin)
+        if at - begin > ENDLESS_LINE_BYTES:
+            raise EOFError(f"the line at byte {begin} has more than {ENDLESS_LINE_BYTES:,} bytes")
 
 
 def skip(content: IO[bytes], count: int) -> None:

@@ -7,6 +7,7 @@ from typing import IO
 from worker.reading.content import UNREADABLE, NotHere, opened
 from worker.reading.order import Match
 from worker.reading.search import Found, Search
+from worker.regular import LONGEST_LINE_BYTES
 
 _GUESS_BYTES = 1 << 16
 
@@ -53,15 +54,20 @@ def _in_plain(content: IO[bytes], length: int, count: int) -> int:
         block = content.read(length - start)
         if not start or block.count(b"\n") > count:
             return start + _line_start(block, count)
+        if (block.find(b"\n") + 1 or len(block)) > LONGEST_LINE_BYTES:
+            raise EOFError("a line is longer than any row")
         back *= 4
 
 
 def _in_compressed(content: IO[bytes], length: int, count: int) -> int:
     """Go through all of it, and keep of it what the last lines need."""
     kept: deque[tuple[bytes, int]] = deque()  # blocks, with the number of lines that end in each
-    lines = dropped = at = 0
+    lines = dropped = at = line_bytes = 0
     while at < length and (block := content.read(min(length - at, 1 << 20))):
         at += len(block)
+        line_bytes = len(block) - end if (end := block.rfind(b"\n") + 1) else line_bytes + len(block)
+        if line_bytes > LONGEST_LINE_BYTES:
+            raise EOFError("a line is longer than any row")
         kept.append((block, block.count(b"\n")))
         lines += kept[-1][1]
         while lines - kept[0][1] > count:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 
 #: Lines of one file that are held in memory at once.
 RUN_LINES = 20_000
+_RUN_BYTES = 64 << 20
 _READ_BYTES = 1 << 16
 
 
@@ -61,19 +62,27 @@ def _push(heads: list[tuple[int, int, Match, Iterator[Match]]], number: int, mat
 def in_runs(matches: Iterator[Match], run_lines: int = RUN_LINES) -> Iterator[Match]:
     """Yield matches in order of time; where they are more than one run, runs wait on disk."""
     run = _run(matches, run_lines)
-    if len(run) < run_lines:
+    following = _run(matches, run_lines)
+    if not following:
         yield from run
         return
     with Runs() as runs:
-        waiting = []
-        while run:
-            waiting.append(runs.add(run))
-            run = _run(matches, run_lines)
+        waiting = [runs.add(run)]
+        while following:
+            waiting.append(runs.add(following))
+            following = _run(matches, run_lines)
         yield from heapq.merge(*waiting, key=_second)
 
 
 def _run(matches: Iterator[Match], run_lines: int) -> list[Match]:
-    return sorted(islice(matches, run_lines), key=_second)
+    """Return the next matches in order of time: so many lines, or fewer long ones."""
+    run, size = [], 0
+    for match in islice(matches, run_lines):
+        run.append(match)
+        size += len(match.line)
+        if size > _RUN_BYTES:
+            break
+    return sorted(run, key=_second)
 
 
 def _second(match: Match) -> int:
@@ -100,11 +109,14 @@ class Runs:
         return self._read(start, self._end)
 
     def _read(self, at: int, end: int) -> Iterator[Match]:
-        rest = b""
+        begun: list[bytes] = []
         while at < end:
             block = os.pread(self._file.fileno(), min(_READ_BYTES, end - at), at)
             at += len(block)
-            *lines, rest = (rest + block).split(b"\n")
+            *lines, rest = block.split(b"\n")
+            if lines:
+                lines[0], begun = b"".join((*begun, lines[0])), []
+            begun.append(rest)
             for line in lines:
                 second, _, text = line.partition(b" ")
                 yield Match(int(second), text + b"\n")

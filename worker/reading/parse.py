@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from schemas.catalogue import FIELDS, header_of, is_custom
+from worker.formulas import unguarded
 from worker.rows import Layout
 from worker.settings import Format
 
@@ -55,8 +56,8 @@ def find_column(name: str, columns: Sequence[str]) -> str | None:
     return next((each for each in columns if is_custom(each) and header_of(each) == header_of(name)), None)
 
 
-def delimited(layout: Layout, columns: Sequence[str]) -> Parser:
-    """Return what takes the lines of a delimited file apart. The parser raises BadLine."""
+def delimited(layout: Layout, columns: Sequence[str], *, guarded: bool = False) -> Parser:
+    """Return what takes the lines of a delimited file apart, `guarded` ones too. The parser raises BadLine."""
     split = str.split if layout.separator == "\t" else _quoted
     separator, terminator, missing = layout
 
@@ -67,6 +68,8 @@ def delimited(layout: Layout, columns: Sequence[str]) -> Parser:
         cells = split(text.removesuffix(terminator), separator)
         if len(cells) != len(columns):
             raise BadLine
+        if guarded:
+            cells = [unguarded(cell, separator) for cell in cells]
         return dict(zip(columns, (MISSING if cell == missing else cell for cell in cells), strict=True))
 
     return parse

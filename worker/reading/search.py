@@ -19,6 +19,7 @@ from worker.reading.instants import logged_second, zone_called
 from worker.reading.order import Match, Source, by_time
 from worker.reading.parse import BadLine, Parser, delimited, json_line, layout_of, read_header
 from worker.records import Record
+from worker.regular import LONGEST_LINE_BYTES
 from worker.settings import Format, RowSettings
 
 _LONGEST_HEADER_BYTES = 1 << 20
@@ -163,7 +164,7 @@ class Search:
         layout = layout_of(layout_format, described.separator)
         line = content.readline(_LONGEST_HEADER_BYTES)
         columns = read_header(line, layout)
-        return Shape(layout_format, columns, len(line), delimited(layout, columns), zone)
+        return Shape(layout_format, columns, len(line), delimited(layout, columns, guarded=described.guarded), zone)
 
     def _columns(self, shape: Shape, stored: Stored) -> Mapping[str, str] | None:
         """Return how a file calls the columns in question; None where it lacks one."""
@@ -180,8 +181,8 @@ class Search:
     ) -> Iterator[Match]:
         if start > shape.header_bytes:
             skip(content, start - shape.header_bytes)
-        needle, bad_lines = self._criteria.needle(shape.format), 0
-        for block in blocks(content, max(start, shape.header_bytes), found.stored.length):
+        needle, bad_lines, long = self._criteria.needle(shape.format), 0, list[int]()
+        for block in blocks(content, max(start, shape.header_bytes), found.stored.length, long):
             for line in lines_with(needle, block):
                 try:
                     values = shape.parse(line)
@@ -193,6 +194,9 @@ class Search:
                     yield Match(second, line)
         if bad_lines:
             self._miss(f"{bad_lines} lines do not have the columns of the header", found.stored)
+        if long:
+            too_long = f"more than {LONGEST_LINE_BYTES:,} bytes, the first of them at byte {long[0]}"
+            self._miss(f"{len(long)} lines are left out, which have {too_long}", found.stored)
 
     def _miss(self, why: str, stored: Stored) -> None:
         """Note what could not be looked at."""

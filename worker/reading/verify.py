@@ -13,9 +13,10 @@ from typing import IO, BinaryIO, NamedTuple, cast
 
 from msgspec import Struct
 
+from worker import regular
 from worker.inventory import decompressed
 from worker.manifest import BadManifest, Manifest, decode, manifest_path
-from worker.reading.content import UNREADABLE, require_file
+from worker.reading.content import UNREADABLE
 from worker.reading.targets import Target
 from worker.rows import header_line
 from worker.settings import Format
@@ -81,9 +82,8 @@ def _found(target: Target, tell: Tell) -> Finding:
 def _verify(target: Target, tell: Tell) -> Finding:
     """Compare; raises FileNotFoundError where manifest or content is not there."""
     beside = manifest_path(target.path)
-    require_file(beside)
     try:
-        manifest = decode(beside.read_bytes(), beside)
+        manifest = decode(regular.content(beside), beside)
     except BadManifest as error:
         return Finding(path=str(beside), state=State.DIFFERS, differences=[str(error)])
     content = target.given or _content_path(target.path, manifest)
@@ -104,8 +104,7 @@ def _differences(path: Path, manifest: Manifest, tell: Tell) -> Iterator[str]:
     if is_compressed and (manifest.compressed is None or manifest.compressed.name != path.name):
         yield "manifest: it names no such compressed file"
         return
-    require_file(path)
-    with path.open("rb", buffering=0) as file:
+    with regular.opened(path, 0) as file:
         raw = _Digested(file, tell)
         try:
             seen = _seen(raw, path.suffix, manifest.bytes) if is_compressed else _see(raw)

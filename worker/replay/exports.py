@@ -5,11 +5,12 @@ An export gets its name once it is whole and durable; a name that is taken by ot
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from worker import regular
 from worker.decode import RawEntry
 from worker.durable import sync_directory
 from worker.errors import AccountingError, DiskTrouble
@@ -22,6 +23,7 @@ STANDARD = "-"  # standard input or output
 
 _PAGE_ENTRIES = 500
 _PAGE_BYTES = 1_000_000
+_LONGEST_LINE_BYTES = 768 << 20  # an entry of 512 MB, which is Redis' limit, in base64
 
 
 class BadExport(AccountingError):
@@ -36,17 +38,19 @@ class Export:
         self.entries = 0
         self.unchanged = False  # the file stood there already
 
-    def run(self, to: str) -> Iterator[int]:
-        """Write everything, and yield after each page how far the source is. Raises Different and DiskTrouble."""
+    def run(self, to: str, hand_on: Callable[[Iterable[bytes]], object]) -> Iterator[int]:
+        """Write everything, and yield after each page how far the source is. Raises Different and DiskTrouble.
+
+        `hand_on` writes what goes to standard output.
+        """
         if to == STANDARD:
-            yield from self._write(sys.stdout.buffer)
-            sys.stdout.buffer.flush()
+            yield from self._write(hand_on)
             return
         path = Path(to)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
             with os.fdopen(_private(temporary), "wb") as file:
-                yield from self._write(file)
+                yield from self._write(file.writelines)
                 file.flush()
                 os.fsync(file.fileno())
             self.unchanged = stands(temporary, path)
@@ -58,9 +62,9 @@ class Export:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _write(self, file: IO[bytes]) -> Iterator[int]:
+    def _write(self, write_lines: Callable[[Iterable[bytes]], object]) -> Iterator[int]:
         for page in self._source.pages():
-            file.write(b"".join(line_of(page.event_type, entry) for entry in page.entries))
+            write_lines(line_of(page.event_type, entry) for entry in page.entries)
             self.entries += len(page.entries)
             yield page.done
 
@@ -106,7 +110,7 @@ class ExportSource:
         order = Order()
         for name in self._names:
             with _opened(name) as file:
-                for number, line in enumerate(file, 1):
+                for number, line in enumerate(regular.lines(file, name, _LONGEST_LINE_BYTES), 1):
                     if line.isspace():
                         continue
                     try:

@@ -110,7 +110,7 @@ def _outputs(settings: Settings, into: Path, renderers: Mapping[str, TypeRendere
     rows = settings.rows
     writer = Writer(
         consumer=CONSUMER, directory="", version=__version__, format=str(rows.format), separator=rows.separator,
-        timezone=str(rows.timezone),
+        timezone=str(rows.timezone), guarded=rows.guarded,
     )  # fmt: skip
     found = {}
     for event_type, place in configured_places(settings.directory).items():

@@ -165,6 +165,7 @@ class Output:
             first_time_ms=state.first_time_ms, last_time_ms=state.last_time_ms, writer=self._writer.consumer,
             directory=self._writer.directory, reason=REASON, version=self._writer.version,
             format=self._writer.format, separator=self._writer.separator, timezone=self._writer.timezone,
+            guarded=self._writer.guarded,
         )  # fmt: skip
 
     def abandon(self) -> None:

@@ -9,6 +9,8 @@
 // call Haraka's: they stand on an object between the message and Haraka's prototype, which is not changed. Methods of the
 // message's own would take eight times as long to make.
 
+const { logLine } = require('./log_line')
+
 const METHODS = ['delivered_respond', 'deferred_respond', 'bounce_respond']
 
 /** Property of an hmail: its Answer. A symbol is in no queue file and in no listing of keys. */
@@ -92,7 +94,7 @@ class Answer {
       this.#original(method).call(hmail, retval, msg, params)
     } catch (failure) {
       // As Haraka does with what is thrown after a hook.
-      hmail.logcrit?.(`${method} failed: ${failure.stack}`)
+      hmail.logcrit?.(logLine(`${method} failed: ${failure.stack}`))
     }
     if (hmail.bounce_error === bounce_error) hmail.bounce_error = newerError
     if (hmail.num_failures === num_failures) hmail.num_failures = newerFailures

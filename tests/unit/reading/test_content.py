@@ -14,6 +14,7 @@ from worker.inventory import Place
 from worker.reading.content import blocks
 from worker.reading.criteria import Criteria, Criterion
 from worker.reading.search import Search, Span, list_files
+from worker.regular import LONGEST_LINE_BYTES
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ class Endless(io.RawIOBase):
 
 
 def test_a_line_without_an_end_is_given_up_after_a_bounded_number_of_bytes() -> None:
-    with pytest.raises(EOFError, match="a line has more than"):
+    with pytest.raises(EOFError, match="the line at byte 0 has more than"):
         list(blocks(cast("IO[bytes]", Endless()), 0, 1 << 60))
 
 
@@ -61,3 +62,25 @@ def test_a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for(tmp_path: Path
     rows, search = found(tmp_path)
     assert (rows, search.is_whole) == (["J"], False)
     assert ["no file" in why for why in search.troubles] == [True]
+
+
+LONG = b"x" * (LONGEST_LINE_BYTES + (1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("content", "whole", "long"),
+    [
+        (b"a\n" + LONG + b"\nb\n", b"a\nb\n", [2]),
+        (LONG + b"\n", b"", [0]),
+        (b"a\nb\n" + LONG, b"a\nb\n", [4]),
+        (LONG + b"\n" + LONG + b"\nc\n", b"c\n", [0, len(LONG) + 1]),
+        (b"y" * LONGEST_LINE_BYTES + b"\nc\n", b"y" * LONGEST_LINE_BYTES + b"\nc\n", []),
+    ],
+    ids=["between others", "alone", "torn", "two", "at the bound"],
+)
+def test_a_line_longer_than_any_row_is_left_out_and_those_around_it_are_not(
+    content: bytes, whole: bytes, long: list[int]
+) -> None:
+    found: list[int] = []
+    assert b"".join(blocks(io.BytesIO(content), 0, len(content), found)) == whole
+    assert found == long

@@ -27,14 +27,19 @@ def expected(batch: Batch, event_type: str, missing: str) -> list[dict[str, str]
 
 
 @settings(max_examples=150, deadline=None)
-@given(batch=batches(), layout_format=st.sampled_from(DELIMITED), separator=st.sampled_from(SEPARATORS))
+@given(
+    batch=batches(),
+    layout_format=st.sampled_from(DELIMITED),
+    separator=st.sampled_from(SEPARATORS),
+    guarded=st.booleans(),
+)
 def test_delimited_rows_read_back_as_the_values_that_were_written(
-    batch: Batch, layout_format: Format, separator: str
+    batch: Batch, layout_format: Format, separator: str, *, guarded: bool
 ) -> None:
-    configured = row_settings(layout=layout_format, separator=separator)
+    configured = row_settings(layout=layout_format, separator=separator, guarded=guarded)
     layout = layout_of(layout_format, separator)
     columns = read_header(header(ALL_COLUMNS, configured), layout)
-    parse = delimited(layout, columns)
+    parse = delimited(layout, columns, guarded=guarded)
     for event_type in TYPES:
         lines = lines_of(render(event_type, configured, batch.entries(event_type)))
         assert [parse(line) for line in lines] == expected(batch, event_type, layout.missing)

@@ -6,7 +6,7 @@ sealed file can be compared with the digest in its manifest.
 
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, NamedTuple, Protocol
 
 import zstandard
@@ -17,6 +17,7 @@ from worker.catalogue import expired
 from worker.inventory import Place, Stored, contents, sealed_file
 from worker.manifest import BadManifest, Manifest
 from worker.reading.content import NotHere, opened
+from worker.regular import ENDLESS_LINE_BYTES, LONGEST_LINE_BYTES
 
 _BLOCK_BYTES = 1 << 18  # fits into the processor's cache with its lines
 _TRIES = 5
@@ -97,7 +98,7 @@ class Reader:
                 break
             try:
                 with contents(now.content_path) as content:
-                    yield from _blocks(content, left, digest)
+                    yield from _blocks(_read(content, left, _most(now)), digest)
             except FileNotFoundError:
                 now = self._now(stored.path.name)
                 _require_same_rows(stored, now)
@@ -132,23 +133,46 @@ def first_line(place: Place, stored: Stored) -> bytes:
         return b""
 
 
-def _blocks(content: IO[bytes], left: int | None, digest: Digest | None) -> Iterator[list[bytes]]:
-    """Yield whole lines, at most so many bytes of them; a torn last one is a line too."""
-    rest = b""
-    while True:
-        block = content.read(_BLOCK_BYTES if left is None else min(_BLOCK_BYTES, left))
-        if not block:
-            break
-        if left is not None:
-            left -= len(block)
+def _blocks(pieces: Iterable[bytes], digest: Digest | None) -> Iterator[list[bytes]]:
+    """Yield whole lines; a torn last one is a line too.
+
+    Of a line that is longer than any row comes its beginning, which no event has.
+    """
+    begun: list[bytes] = []
+    begun_bytes = 0
+    for block in pieces:
         if digest:
             digest.update(block)
-        lines = (rest + block).split(b"\n")
+        lines = block.split(b"\n")
+        if len(lines) > 1:
+            lines[0] = b"".join((*begun, lines[0]))
+            begun, begun_bytes = [], 0
         rest = lines.pop()
+        begun_bytes += len(rest)
+        if begun_bytes <= LONGEST_LINE_BYTES:
+            begun.append(rest)
+        if begun_bytes > ENDLESS_LINE_BYTES:
+            raise EOFError(f"a line has more than {ENDLESS_LINE_BYTES:,} bytes")
         if lines:
             yield lines
-    if rest:
-        yield [rest]
+    if any(begun):
+        yield [b"".join(begun)]
+
+
+def _read(content: IO[bytes], left: int | None, most: int | None) -> Iterator[bytes]:
+    """Yield a content in pieces. Raises EOFError where it has more than it may have."""
+    while block := content.read(_BLOCK_BYTES if left is None else min(_BLOCK_BYTES, left)):
+        left = None if left is None else left - len(block)
+        most = None if most is None else most - len(block)
+        if most is not None and most < 0:
+            raise EOFError("there is more in it than its manifest says")
+        yield block
+
+
+def _most(stored: Stored) -> int | None:
+    """Return how much a file may hold, None for any: a few compressed bytes can hold any number of others."""
+    manifest = stored.manifest
+    return manifest.bytes + LONGEST_LINE_BYTES if manifest and manifest.compressed else None
 
 
 def _finding(kind: Kind, stored: Stored, what: str, sha256: str | None = None) -> Finding:

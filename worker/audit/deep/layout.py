@@ -36,6 +36,7 @@ class Layout(NamedTuple):
 
     shape: Shape
     timezone: str
+    guarded: bool = False  # against formulas
 
     @classmethod
     def of(cls, described: Manifest | Series, configured: RowSettings) -> "Layout":
@@ -48,13 +49,13 @@ class Layout(NamedTuple):
         except ValueError as error:
             raise NotAudited(f"the layout of a file is not known here: {error}") from error
         shape = _shape(layout_format, described.separator, described.columns)
-        return cls(shape, described.timezone or str(configured.timezone))
+        return cls(shape, described.timezone or str(configured.timezone), described.guarded)
 
     @classmethod
     def configured(cls, settings: RowSettings, event_type: str) -> "Layout":
         """Return the layout that the configuration asks for."""
         shape = _shape(settings.format, settings.separator, settings.columns[event_type])
-        return cls(shape, str(settings.timezone))
+        return cls(shape, str(settings.timezone), settings.guarded)
 
     def settings(self, configured: RowSettings, event_type: str) -> RowSettings:
         """Return what renders rows so. Raises NotAudited for what this version does not know."""
@@ -64,7 +65,7 @@ class Layout(NamedTuple):
         try:
             return msgspec.structs.replace(
                 configured, format=self.shape.format, separator=self.shape.separator,
-                timezone=_zone(self.timezone, configured.timezone),
+                timezone=_zone(self.timezone, configured.timezone), guarded=self.guarded,
                 columns={**configured.columns, event_type: self.shape.columns},
             )  # fmt: skip
         except (KeyError, ValueError, OSError) as error:
@@ -75,11 +76,12 @@ def layouts_of_open(first_line: bytes, known: Iterable[Layout], configured: Layo
     """Yield the layouts that an open file may have: no manifest tells, and its first line not the time zone.
 
     Its worker may have been started with another configuration than is read here; `known` are those of sealed files.
+    Nor does it tell whether cells are guarded.
     """
     known = list(known)
     shape = shape_of(first_line, [configured.shape, *(each.shape for each in known)])
-    zones = [configured.timezone, *(each.timezone for each in known if each.shape == shape)]
-    yield from (Layout(shape, zone) for zone in dict.fromkeys(zones))
+    likely = [configured._replace(shape=shape), *(each for each in known if each.shape == shape)]
+    yield from dict.fromkeys(likely)
 
 
 def shape_of(first_line: bytes, likely: Sequence[Shape]) -> Shape:
