@@ -116,6 +116,16 @@ MIN_FREE_MB = Key(
     "Megabytes (of 10^6 bytes) that stay free on the disk: with less, the worker stops reading until there is room.",
     "1000",
 )
+GROUP_READABLE = Key(
+    MAIN,
+    "group_readable",
+    values.switch,
+    "false",
+    "Whether the worker's group may read what is written here (modes 0640, and 0750 for directories), for a pipeline "
+    "of another user; else the worker's user alone may (0600, 0700), whatever the umask. The group is the worker's, or "
+    "the directory's where that has the setgid bit. What stands there already keeps its mode.",
+    "true",
+)
 
 COMPRESS = Key(
     MAIN,
@@ -343,7 +353,7 @@ SECTIONS = {
 
 _ALL: tuple[Key[object], ...] = (
     *(PATH, FORMAT, EXTENSION, SEPARATOR, FILENAME, TIMEZONE, ARCHIVING),
-    *(ARCHIVE_INTERVAL, ARCHIVE_CRON, MAX_SIZE, MIN_FREE_MB),
+    *(ARCHIVE_INTERVAL, ARCHIVE_CRON, MAX_SIZE, MIN_FREE_MB, GROUP_READABLE),
     *(COMPRESS, ARCHIVE_URL, KEEP_DAYS, KEEP_MB, KEEP_RECOVERED),
     *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),
     *(REDIS_URL, PASSWORD_FILE, PARTITION, SOCKET_TIMEOUT, BLOCK, LEASE, BATCH_ENTRIES, BATCH_BYTES),

@@ -1,17 +1,90 @@
-"""Locks on consumers' names in a directory: `<path>/.<consumer>.lock`.
+"""Locks: files that no other user can open, and the locks on consumers' names, `<path>/.<consumer>.lock`.
 
 The files are never unlinked, since a process may wait on the inode. The locks themselves end with the process.
+Nobody goes on without a lock, and nobody waits for one for ever, or in silence.
 """
 
 import fcntl
+import logging
 import os
-from contextlib import suppress
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker.errors import Locked
+from worker import modes
+from worker.errors import DiskTrouble, Locked
+from worker.holders import described, holders_of
+from worker.log import event
+
+_log = logging.getLogger(__name__)
 
 _ENDING = ".lock"
 _LONGEST_HOLDER_BYTES = 200
+
+PAUSE_SECONDS = 0.05
+PAUSES = 600  # half a minute: a lock on names is held for a few writes, that on an identity while the server answers
+_TOLD_AFTER = 20  # pauses
+
+
+class _Stop:
+    """Whether this process is to stop: then nothing is waited for."""
+
+    asked = False
+
+
+def stop_waiting() -> None:
+    """Let waits for locks end; for the handler of a signal."""
+    _Stop.asked = True
+
+
+def open_lock(path: Path) -> int:
+    """Open a file to lock it, made if it is not there; one that others could open, and so hold, they cannot any more.
+
+    Raises OSError, and DiskTrouble for what is no file.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, modes.LOCK)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise DiskTrouble(f"{path}: is no file: expected one to lock")
+    if stat.S_IMODE(found.st_mode) & ~modes.LOCK and found.st_uid == os.geteuid():
+        os.fchmod(descriptor, modes.LOCK)
+    return descriptor
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Have the lock on a file, which others have for moments only.
+
+    Raises DiskTrouble, which says who has it, where it cannot be had for half a minute, or this process is to stop;
+    OSError.
+    """
+    descriptor = open_lock(path)
+    try:
+        _wait(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, path: Path) -> None:
+    for pauses in range(PAUSES + 1):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if _Stop.asked:
+            break
+        if pauses == _TOLD_AFTER:
+            event(_log, "lock.waiting", logging.WARNING, file=path, held_by=described(holders_of(descriptor)))
+        pause()
+    raise DiskTrouble(f"{path}: locked by {described(holders_of(descriptor))}, and not let go of")
+
+
+def pause() -> None:
+    """Let others go on for a moment."""
+    time.sleep(PAUSE_SECONDS)
 
 
 class ConsumerLock:
@@ -19,11 +92,11 @@ class ConsumerLock:
 
     def __init__(self, path: Path, consumer: str, holder: str) -> None:
         """Take the lock, and write into it who has it (`process_id`); raises Locked where it is busy."""
-        self._descriptor = os.open(path / f".{consumer}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_lock(path / f".{consumer}{_ENDING}")
         if not self._take():
-            known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
+            what = self._told(consumer)
             os.close(self._descriptor)
-            raise Locked(f"{path}: consumer {consumer} is already at work here, in process {known or 'unknown'}")
+            raise Locked(f"{path}: {what}")
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n{holder}\n".encode(), 0)
 
@@ -36,6 +109,15 @@ class ConsumerLock:
             if not _share(self._descriptor):
                 return False
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _told(self, consumer: str) -> str:
+        """Return who has the lock: a worker wrote its number into the file, anybody else did not."""
+        known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
+        holders = holders_of(self._descriptor)
+        by = described(holders)
+        if holders and known not in map(str, holders):
+            return f"the lock of consumer {consumer} is held by {by}, which is no worker that took it"
+        return f"consumer {consumer} is already at work here, in {by}"
 
     def release(self) -> None:
         """Give the lock up; death does it too."""

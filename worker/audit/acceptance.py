@@ -20,8 +20,6 @@ from worker.durable import make_directory, sync_directory, write_durably
 
 FOLDER = "accepted"
 
-_MODE = 0o640  # findings can hold addresses
-
 
 class Acceptance(Struct, frozen=True, kw_only=True):
     """What was accepted at once, and by whom."""
@@ -78,7 +76,7 @@ def accept(path: Path, findings: Sequence[Finding], reason: str, roots: Sequence
     make_directory(folder)
     note = Acceptance(at_ms=now_ms, by=_who(), reason=reason, findings=[_moved(each, roots) for each in findings])
     file = folder / f"{now_ms}-{secrets.token_hex(4)}.json"
-    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n", _MODE)
+    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n")
     sync_directory(path)
     return file
 
