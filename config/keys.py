@@ -327,11 +327,17 @@ SERVER_DIRECTORY = Key(
     "directory",
     _file,
     "./haraka-accounting-valkey",
-    "Directory of the bundled server's data, used where no URL is given.",
+    "Directory of the bundled server's data, used where no URL is given; for the worker's user alone, and for nothing "
+    "else. The password for Haraka is in `password` there.",
     "/var/lib/haraka-accounting/valkey",
 )
 SERVER_PORT = Key(
-    "server", "port", values.whole(1, 65_535, "a port"), "16379", "Port of the bundled server on 127.0.0.1.", "16380"
+    "server",
+    "port",
+    values.whole(1, 65_535, "a port"),
+    "16379",
+    "Port of the bundled server on 127.0.0.1, for Haraka. Workers and commands use a socket in its directory.",
+    "16380",
 )
 
 #: Keys that the old plugin's sample has below [archive_to], where they are accepted with a warning.

@@ -108,7 +108,10 @@ def _server_url(settings: Settings) -> Iterator[str]:
         return
     server = BundledServer(settings.server)
     server.start()
-    event(_log, "server.ready", url=server.url, started=server.is_mine, use="this URL in Haraka's redis.ini")
+    event(
+        _log, "server.ready", url=server.url_for_haraka, password_file=server.password_file, started=server.is_mine,
+        use="url and password_file below [redis] in Haraka's accounting_stream.ini",
+    )  # fmt: skip
     try:
         yield server.url
     finally:
