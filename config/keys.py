@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from config import columns, locations, naming, redis_url, store_url, values
+from config import columns, locations, naming, redis_url, secret, store_url, values
 from config.ini import MAIN
 from config.key import Key
 from schemas.catalogue import DEFAULT_COLUMNS
@@ -17,6 +17,10 @@ def _file(text: str) -> Path:
     if text.startswith(("~", '"', "'")):
         raise ValueError("expected a path as it is: ~ is not a home directory here, and quotes belong to the name")
     return Path.cwd() / text
+
+
+def _secret_file(text: str) -> Path:
+    return Path(text) if text.startswith(f"{secret.CREDENTIALS}/") else _file(text)
 
 
 PATH = Key(
@@ -223,9 +227,10 @@ REDIS_URL = Key(
 PASSWORD_FILE = Key(
     "redis",
     "password_file",
-    values.optional(_file),
+    values.optional(_secret_file),
     "",
-    "File that holds the password for Redis. `ACCOUNTING_REDIS_PASSWORD` wins; both win over a password in the URL.",
+    "File that holds the password for Redis, such as `$CREDENTIALS_DIRECTORY/NAME` for a credential of systemd. "
+    "`ACCOUNTING_REDIS_PASSWORD` wins; both win over a password in the URL.",
     "/run/secrets/accounting_redis",
     "no password but the URL's",
 )

@@ -5,10 +5,9 @@
 // Sentinel and Cluster are asked anew at every connection, and then a plain client goes to the one node that matters. The
 // client library's own sentinel and cluster modes send commands again by themselves; here every retry is the publisher's.
 
-const { readFile } = require('node:fs/promises')
-
 const { load } = require('./client')
 const { atMost } = require('./deadline')
+const { readGiven } = require('./given_file')
 
 const { createClient } = load()
 
@@ -39,7 +38,7 @@ function ofUrl(url) {
 }
 
 async function tlsOptions(redis) {
-  const file = async (name) => (redis[name] ? readFile(redis[name]) : undefined)
+  const file = async (name) => (redis[name] ? readGiven(redis[name]) : undefined)
   return {
     tls: true,
     ca: await file('tls_ca'),
@@ -50,9 +49,11 @@ async function tlsOptions(redis) {
   }
 }
 
+const MAX_SECRET_BYTES = 4096
+
 async function password(redis, fallback) {
   if (!redis.password_file) return redis.password || fallback
-  const [line] = (await readFile(redis.password_file, 'utf8')).split('\n', 1)
+  const [line] = (await readGiven(redis.password_file, MAX_SECRET_BYTES)).toString('utf8').split('\n', 1)
   return line.trim()
 }
 
