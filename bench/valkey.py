@@ -20,7 +20,7 @@ class Valkey:
     @property
     def url(self) -> str:
         """Return its URL."""
-        return self._server.url
+        return self._server.url  # by its socket
 
     def client(self) -> Any:
         """Return a client."""

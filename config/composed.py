@@ -42,6 +42,7 @@ def settings(answers: Answers, password: str | None) -> Settings:
             location={name: answers[keys.LOCATION[name]] for name in TYPES},
             archive_to={name: answers[keys.ARCHIVE_TO[name]] for name in TYPES},
             min_free_bytes=answers[keys.MIN_FREE_MB] * 1_000_000,
+            group_readable=answers[keys.GROUP_READABLE],
         ),
         janitor=JanitorSettings(
             compress=answers[keys.COMPRESS],

@@ -50,7 +50,8 @@ def _unsafe(answers: Answers) -> Iterator[Problem]:
     """Yield what is unwise about the password and the server's proof of itself."""
     url = answers[keys.REDIS_URL]
     if url is None and answers.is_given(keys.PASSWORD_FILE):
-        yield answers.problem("has no effect without a url: the bundled server has no password", keys.PASSWORD_FILE)
+        message = "has no effect without a url: the bundled server has a password of its own"
+        yield answers.problem(message, keys.PASSWORD_FILE)
     if url is not None and has_password(url):
         message = "holds a password: better use password_file or ACCOUNTING_REDIS_PASSWORD"
         yield answers.problem(message, keys.REDIS_URL)

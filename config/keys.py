@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from config import columns, locations, naming, redis_url, store_url, values
+from config import columns, locations, naming, redis_url, secret, store_url, values
 from config.ini import MAIN
 from config.key import Key
 from schemas.catalogue import DEFAULT_COLUMNS
@@ -18,6 +18,10 @@ def _file(text: str) -> Path:
     if text.startswith(("~", '"', "'")):
         raise ValueError("expected a path as it is: ~ is not a home directory here, and quotes belong to the name")
     return Path.cwd() / text
+
+
+def _secret_file(text: str) -> Path:
+    return Path(text) if text.startswith(f"{secret.CREDENTIALS}/") else _file(text)
 
 
 PATH = Key(
@@ -128,6 +132,16 @@ MIN_FREE_MB = Key(
     "Megabytes (of 10^6 bytes) that stay free on the disk: with less, the worker stops reading until there is room.",
     "1000",
 )
+GROUP_READABLE = Key(
+    MAIN,
+    "group_readable",
+    values.switch,
+    "false",
+    "Whether the worker's group may read what is written here (modes 0640, and 0750 for directories), for a pipeline "
+    "of another user; else the worker's user alone may (0600, 0700), whatever the umask. The group is the worker's, or "
+    "the directory's where that has the setgid bit. What stands there already keeps its mode.",
+    "true",
+)
 
 COMPRESS = Key(
     MAIN,
@@ -225,9 +239,10 @@ REDIS_URL = Key(
 PASSWORD_FILE = Key(
     "redis",
     "password_file",
-    values.optional(_file),
+    values.optional(_secret_file),
     "",
-    "File that holds the password for Redis. `ACCOUNTING_REDIS_PASSWORD` wins; both win over a password in the URL.",
+    "File that holds the password for Redis, such as `$CREDENTIALS_DIRECTORY/NAME` for a credential of systemd. "
+    "`ACCOUNTING_REDIS_PASSWORD` wins; both win over a password in the URL.",
     "/run/secrets/accounting_redis",
     "no password but the URL's",
 )
@@ -329,11 +344,17 @@ SERVER_DIRECTORY = Key(
     "directory",
     _file,
     "./haraka-accounting-valkey",
-    "Directory of the bundled server's data, used where no URL is given.",
+    "Directory of the bundled server's data, used where no URL is given; for the worker's user alone, and for nothing "
+    "else. The password for Haraka is in `password` there.",
     "/var/lib/haraka-accounting/valkey",
 )
 SERVER_PORT = Key(
-    "server", "port", values.whole(1, 65_535, "a port"), "16379", "Port of the bundled server on 127.0.0.1.", "16380"
+    "server",
+    "port",
+    values.whole(1, 65_535, "a port"),
+    "16379",
+    "Port of the bundled server on 127.0.0.1, for Haraka. Workers and commands use a socket in its directory.",
+    "16380",
 )
 
 #: Keys that the old plugin's sample has below [archive_to], where they are accepted with a warning.
@@ -355,7 +376,7 @@ SECTIONS = {
 
 _ALL: tuple[Key[object], ...] = (
     *(PATH, FORMAT, EXTENSION, SEPARATOR, CSV_GUARD, FILENAME, TIMEZONE, ARCHIVING),
-    *(ARCHIVE_INTERVAL, ARCHIVE_CRON, MAX_SIZE, MIN_FREE_MB),
+    *(ARCHIVE_INTERVAL, ARCHIVE_CRON, MAX_SIZE, MIN_FREE_MB, GROUP_READABLE),
     *(COMPRESS, ARCHIVE_URL, KEEP_DAYS, KEEP_MB, KEEP_RECOVERED),
     *(*LOCATION.values(), *ARCHIVE_TO.values(), *FIELDS.values()),
     *(REDIS_URL, PASSWORD_FILE, PARTITION, SOCKET_TIMEOUT, BLOCK, LEASE, BATCH_ENTRIES, BATCH_BYTES),

@@ -16,7 +16,7 @@ from config.files import read_bounded
 from config.given import Given, GivenIni, Id
 from config.places import Purpose
 from config.problem import ConfigError, Problem
-from config.secret import password
+from config.secret import exposure, password
 from worker.settings import Settings
 
 DEFAULT_FILE = Path("accounting_files.ini")
@@ -74,11 +74,16 @@ def _report(ini: GivenIni, answers: Answers, environ: Mapping[str, str], *, purp
         secret = password(environ, answers[keys.PASSWORD_FILE])
     except ValueError as error:
         problems.append(answers.problem(str(error), keys.PASSWORD_FILE))
+    exposed = exposure(environ, answers[keys.PASSWORD_FILE])
     problems.sort(key=lambda problem: problem.line or 0)
     return Report(
         settings=None if problems else settings(answers, secret),
         problems=tuple(problems),
-        warnings=(*ini.warnings, *conflicts.warnings(answers)),
+        warnings=(
+            *ini.warnings,
+            *conflicts.warnings(answers),
+            *([answers.problem(exposed, keys.PASSWORD_FILE)] if exposed else ()),
+        ),
     )
 
 

@@ -83,8 +83,10 @@ _EPILOGUE = """
 ## Secrets
 
 The password for Redis comes from `ACCOUNTING_REDIS_PASSWORD`, else from the first line of `password_file`, else from
-the URL. A URL that holds one is accepted with a warning. Who may not read the file can give the password by the
-environment.
+the URL. A URL that holds one is accepted with a warning, and so is a file that everybody can read, or others than its
+owner can change. Who may not read the file can give the password by the environment. A credential of systemd
+(`LoadCredential=redis:/etc/…`) is `password_file=$CREDENTIALS_DIRECTORY/redis`. The file is one of at most 4 096 bytes:
+pipes, devices and directories are refused.
 
 ## URLs of Redis
 
@@ -130,5 +132,6 @@ partition, and a `port` of the bundled server that another program has.
 - settings without effect: `separator` and `csv_guard` with `jsonl`, intervals and sizes while `archiving` is off, a
   password file without a URL
 - `keep_mb` below `max_size`: a file may be removed as soon as it is sealed
+- a `password_file` that everybody can read, or others can change
 - `ssl_cert_reqs=none` and `ssl_check_hostname=false`: somebody in between can be the server
 """

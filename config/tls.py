@@ -4,9 +4,10 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.files import read_file
 from config.redis_url import options_of
-from worker import regular
 
+_MOST_BYTES = 10_000_000  # a bundle of all authorities has a tenth of it
 _OFF = ("false", "no", "0")
 
 
@@ -16,9 +17,9 @@ def trouble(url: str) -> str | None:
     files = [options[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile") if name in options]
     for file in files:
         try:
-            regular.opened(Path(file)).close()  # OpenSSL would wait for a pipe
-        except OSError as error:
-            return f"{file}: {error.strerror}: expected a file that can be read"
+            read_file(Path(file), _MOST_BYTES)
+        except ValueError as error:
+            return f"{file}: {error}"
     path = options.get("ssl_ca_path")
     if path is not None and not Path(path).is_dir():
         return f"{path}: expected a directory of certificates"

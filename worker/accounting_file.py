@@ -20,6 +20,7 @@ from typing import Protocol, Self
 
 import msgspec
 
+from worker import modes
 from worker.durable import read_range, sync_directory, write_all
 from worker.errors import DiskTrouble, FileBusy
 from worker.records import FileState
@@ -60,7 +61,7 @@ class AccountingFile:
         is taken, other OSErrors from the disk; what may be left behind then holds a header and no lock, for the scan.
         """
         temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, modes.FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write_all(descriptor, header)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker import regular
+from worker import modes, regular
 from worker.accounting_file import AccountingFile
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.errors import DiskTrouble
@@ -21,7 +21,7 @@ from worker.location import Location
 from worker.manifest import ENDINGS, BadManifest, Manifest, Writer, decode, encode, manifest_path
 from worker.records import Closing, FileState
 
-READ_ONLY = 0o440
+READ_ONLY = modes.SEALED
 
 
 def _manifest(file: AccountingFile, closing: Closing, columns: Sequence[str], writer: Writer, now_ms: int) -> Manifest:
@@ -68,7 +68,7 @@ def seal(  # noqa: PLR0913
 
 def protect(file: AccountingFile) -> None:
     """Take the permission to write away, durably; the janitor keeps its hands off a file that has it."""
-    os.fchmod(file.descriptor, READ_ONLY)
+    os.fchmod(file.descriptor, modes.sealed(os.fstat(file.descriptor).st_mode))
     os.fsync(file.descriptor)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from worker import regular
+from worker import modes, regular
 from worker.durable import sync_directory, write_all
 from worker.inventory import Place, sealed, sealed_file
 from worker.manifest import BadManifest, Manifest
@@ -64,7 +64,7 @@ def append(place: Place, manifests: Sequence[Manifest]) -> None:
     """Note manifests durably; only for the holder of the janitor's lock. Raises OSError, and DiskTrouble."""
     path = catalogue_path(place)
     is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, modes.FILE)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

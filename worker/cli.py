@@ -17,7 +17,7 @@ import click
 
 from config.places import Purpose
 from config.problem import ConfigError
-from worker import __version__, log
+from worker import __version__, locks, log, modes
 from worker.assembly import build_worker, tune_collector
 from worker.commands import streams
 from worker.commands.audit import audit_command
@@ -39,6 +39,7 @@ from worker.commands.terminal import tell
 from worker.commands.tidy import tidy_command
 from worker.commands.verify import verify_command
 from worker.errors import AccountingError, ExitCode
+from worker.inventory import places
 from worker.log import event
 from worker.loop import Worker
 from worker.server import BundledServer
@@ -72,6 +73,7 @@ def work(config_file: Path | None, redis_url: str | None, name: str | None) -> N
     settings = _load(config_file, redis_url, name, Purpose.WORK).settings
     with _server_url(settings) as url:
         worker = build_worker(settings, url)
+        _tell_exposed(settings)
         _heed_signals(worker)
         tune_collector()
         worker.run()
@@ -108,17 +110,29 @@ def _server_url(settings: Settings) -> Iterator[str]:
         return
     server = BundledServer(settings.server)
     server.start()
-    event(_log, "server.ready", url=server.url, started=server.is_mine, use="this URL in Haraka's redis.ini")
+    event(
+        _log, "server.ready", url=server.url_for_haraka, password_file=server.password_file, started=server.is_mine,
+        use="url and password_file below [redis] in Haraka's accounting_stream.ini",
+    )  # fmt: skip
     try:
         yield server.url
     finally:
         server.stop()
 
 
+def _tell_exposed(settings: Settings) -> None:
+    """Say which directories other users can look into or change: whose they are, their modes are not changed here."""
+    path = settings.directory.path
+    inside = [directory for place in places(settings.directory) for directory in place.directories]
+    for directory, what in modes.exposed(path, dict.fromkeys(inside)):
+        event(_log, "directory.exposed", logging.WARNING, directory=directory, what=what, expected="0700, or 0750")
+
+
 def _heed_signals(worker: Worker) -> None:
     """Let SIGTERM and SIGINT stop the worker, a second one end the process at once, and SIGHUP rotate its files."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        locks.stop_waiting()
         worker.stop()
         signal.signal(number, signal.SIG_DFL)
 
@@ -138,6 +152,7 @@ def main() -> NoReturn:
     """Run the command line; every expected error is one line on standard error and an exit code of its own."""
     streams.prepare()
     threading.excepthook = lambda dead: log.died(*dead[:3])
+    modes.take(group_readable=False)  # until the configuration says otherwise
     try:
         code = run()
         streams.flush()

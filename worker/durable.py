@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from worker import modes
+
 _CHUNK_BYTES = 1 << 20
 
 
@@ -22,7 +24,7 @@ def make_directory(path: Path) -> None:
     """Make a directory and those above it, and durable that they are there."""
     if not path.is_dir():
         make_directory(path.parent)
-        path.mkdir(exist_ok=True)
+        path.mkdir(modes.DIRECTORY, exist_ok=True)
         sync_directory(path.parent)
 
 
@@ -49,7 +51,7 @@ def read_range(descriptor: int, start: int, end: int) -> Iterator[bytes]:
         yield piece
 
 
-def write_durably(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
+def write_durably(path: Path, content: bytes | Iterable[bytes], mode: int = modes.FILE) -> None:
     """Write a whole file so that after a crash either the old or the new content stands there.
 
     Raises OSError with the name that is written: what is told of a temporary one would be another thing each time.
@@ -64,7 +66,7 @@ def write_durably(path: Path, content: bytes | Iterable[bytes], mode: int = 0o64
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def write_new(path: Path, content: bytes | Iterable[bytes], mode: int = 0o644) -> None:
+def write_new(path: Path, content: bytes | Iterable[bytes], mode: int = modes.FILE) -> None:
     """Write a file that is not there yet, durable but for its name; nothing is left where that fails."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:

@@ -19,7 +19,7 @@ from worker.errors import Unreadable
 
 FOLDER = "forgotten"
 
-_MODE = 0o640
+XX
 
 
 class State(StrEnum):

@@ -6,12 +6,9 @@ token, and whoever of the two is started claims the next token: so the other one
 no further. Made by the first worker that comes, durably; what other versions wrote is taken over.
 """
 
-import fcntl
-import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -20,6 +17,7 @@ from msgspec import Struct
 from worker import regular
 from worker.durable import sync_directory, write_durably, write_new
 from worker.errors import DiskTrouble, OtherPartition
+from worker.locks import held
 
 NAME = "accounting.id"  # no dot: `mv *` takes it along
 _LOCK = ".accounting.id-lock"  # a name that no lock of a consumer has
@@ -133,15 +131,9 @@ def replace(path: Path, identity: Identity) -> None:
     write(path, identity)
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Be the one that changes who a directory is. Raises OSError."""
-    descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def locked(path: Path) -> AbstractContextManager[None]:
+    """Be the one that changes who a directory is. Raises OSError, and DiskTrouble where another one stays it."""
+    return held(path / _LOCK)
 
 
 def _stored(file: Path) -> bytes | None:

@@ -184,7 +184,7 @@ class Journal:
             make_directory(self._path.parent)
             fresh = self._path.with_name(self._path.name + _NEW)
             fresh.unlink(missing_ok=True)
-            write_new(fresh, b"".join(map(_encoded, lines)), 0o640)
+            write_new(fresh, b"".join(map(_encoded, lines)))
             fresh.replace(self._path)
             self._path.with_name(self._path.name + _OLD).unlink(missing_ok=True)
             sync_directory(self._path.parent)
@@ -251,7 +251,7 @@ class Journal:
         try:
             fresh = self._path.with_name(self._path.name + _NEW)
             fresh.unlink(missing_ok=True)
-            write_new(fresh, _encoded(self._head) + _encoded(Adopted(record=record)), 0o640)
+            write_new(fresh, _encoded(self._head) + _encoded(Adopted(record=record)))
             self._path.replace(self._path.with_name(self._path.name + _OLD))
             fresh.replace(self._path)
             sync_directory(self._path.parent)

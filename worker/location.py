@@ -3,7 +3,6 @@
 What survives a crash: the book of names (`<location>/.names`).
 """
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from worker.accounting_file import AccountingFile
 from worker.durable import make_directory, sync_directory, write_new
 from worker.errors import DiskTrouble
 from worker.inventory import Place
+from worker.locks import held
 from worker.naming import Names, Stamp, next_stamp
 
 
@@ -60,9 +60,7 @@ class Location:
         with ExitStack() as stack:
             for location in sorted({self.path, *self._others}):  # in one order, so that nobody waits for ever
                 if location.is_dir():
-                    lock = os.open(location / ".names.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                    stack.callback(os.close, lock)
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    stack.enter_context(held(location / ".names.lock"))
             yield
 
     def prove_writable(self, consumer: str, size: int) -> None:

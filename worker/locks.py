@@ -1,19 +1,92 @@
-"""Locks on consumers' names in a directory: `<path>/.<consumer>.lock`.
+"""Locks: files that no other user can open, and the locks on consumers' names, `<path>/.<consumer>.lock`.
 
 The files are never unlinked, since a process may wait on the inode. The locks themselves end with the process.
+Nobody goes on without a lock, and nobody waits for one for ever, or in silence.
 """
 
 import fcntl
+import logging
 import os
 import re
-from contextlib import suppress
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker.errors import Locked
+from worker import modes
+from worker.errors import DiskTrouble, Locked
+from worker.holders import described, holders_of
+from worker.log import event
+
+_log = logging.getLogger(__name__)
 
 _ENDING = ".lock"
 _LONGEST_HOLDER_BYTES = 200
 _CONSUMER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")  # as configurations name them
+
+PAUSE_SECONDS = 0.05
+PAUSES = 600  # half a minute: a lock on names is held for a few writes, that on an identity while the server answers
+_TOLD_AFTER = 20  # pauses
+
+
+class _Stop:
+    """Whether this process is to stop: then nothing is waited for."""
+
+    asked = False
+
+
+def stop_waiting() -> None:
+    """Let waits for locks end; for the handler of a signal."""
+    _Stop.asked = True
+
+
+def open_lock(path: Path) -> int:
+    """Open a file to lock it, made if it is not there; one that others could open, and so hold, they cannot any more.
+
+    Raises OSError, and DiskTrouble for what is no file.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, modes.LOCK)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise DiskTrouble(f"{path}: is no file: expected one to lock")
+    if stat.S_IMODE(found.st_mode) & ~modes.LOCK and found.st_uid == os.geteuid():
+        os.fchmod(descriptor, modes.LOCK)
+    return descriptor
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Have the lock on a file, which others have for moments only.
+
+    Raises DiskTrouble, which says who has it, where it cannot be had for half a minute, or this process is to stop;
+    OSError.
+    """
+    descriptor = open_lock(path)
+    try:
+        _wait(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, path: Path) -> None:
+    for pauses in range(PAUSES + 1):
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        if _Stop.asked:
+            break
+        if pauses == _TOLD_AFTER:
+            event(_log, "lock.waiting", logging.WARNING, file=path, held_by=described(holders_of(descriptor)))
+        pause()
+    raise DiskTrouble(f"{path}: locked by {described(holders_of(descriptor))}, and not let go of")
+
+
+def pause() -> None:
+    """Let others go on for a moment."""
+    time.sleep(PAUSE_SECONDS)
 
 
 class ConsumerLock:
@@ -24,11 +97,11 @@ class ConsumerLock:
         lock = _lock_of(path, consumer)
         if lock is None:
             raise Locked(f"{path}: {consumer!r} is no name of a consumer: expected letters, digits and . _ : -")
-        self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_lock(lock)
         if not self._take():
-            known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
+            what = self._told(consumer)
             os.close(self._descriptor)
-            raise Locked(f"{path}: consumer {consumer} is already at work here, in process {known or 'unknown'}")
+            raise Locked(f"{path}: {what}")
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n{holder}\n".encode(), 0)
 
@@ -41,6 +114,15 @@ class ConsumerLock:
             if not _share(self._descriptor):
                 return False
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _told(self, consumer: str) -> str:
+        """Return who has the lock: a worker wrote its number into the file, anybody else did not."""
+        known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
+        holders = holders_of(self._descriptor)
+        by = described(holders)
+        if holders and known not in map(str, holders):
+            return f"the lock of consumer {consumer} is held by {by}, which is no worker that took it"
+        return f"consumer {consumer} is already at work here, in {by}"
 
     def release(self) -> None:
         """Give the lock up; death does it too."""
@@ -65,7 +147,7 @@ def is_at_work(path: Path, consumer: str) -> bool:
     if lock is None:
         return False
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     except PermissionError:  # another user's: the kernel tells of its locks, as far as it lets this process see them

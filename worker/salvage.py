@@ -21,7 +21,6 @@ from worker.durable import make_directory, read_range, sync_directory, write_dur
 RECOVERED = "recovered"
 LOST = "lost"
 
-_MODE = 0o640  # they hold addresses
 _TAIL = re.compile(r"\.tail(\.[0-9]+)?\.json$")
 _ENTRIES = "entries"
 
@@ -67,8 +66,8 @@ def keep_tail(directory: Path, file: AccountingFile, *, in_doubt: bool) -> Path:
     if whole := next((content_of(path) for path, told in known if told.bytes >= note.bytes), None):
         return whole
     path = _free(directory / RECOVERED, f"{file.path.name}.tail")
-    write_durably(path.with_name(path.name + ".json"), _json(note), _MODE)
-    write_durably(path, file.tail(), _MODE)
+    write_durably(path.with_name(path.name + ".json"), _json(note))
+    write_durably(path, file.tail())
     sync_directory(directory)
     for shorter, _ in known:
         content_of(shorter).unlink()
@@ -105,7 +104,7 @@ def keep_whole(directory: Path, file: AccountingFile, why: str) -> Path:
     path = _free(directory / RECOVERED, file.path.name)
     kept = min(file.state.length, file.size())
     _note(path, file=file.path.name, rows=file.state.rows, bytes=file.state.length, kept_bytes=kept, why=why)
-    write_durably(path, file.content(kept), _MODE)
+    write_durably(path, file.content(kept))
     sync_directory(directory)
     return path
 
@@ -141,7 +140,7 @@ def note(directory: Path, name: str, **facts: object) -> Path:
     while os.path.lexists(path):
         number += 1
         path = folder / f"{name}.{number}.json"
-    write_durably(path, content, _MODE)
+    write_durably(path, content)
     sync_directory(directory)
     return path
 
@@ -186,7 +185,7 @@ def read_tail_note(path: Path) -> TailNote | None:
 
 def settle(note_path: Path, tail: TailNote) -> None:
     """Note that a tail is not in doubt any more: each of its rows was found in a sealed file. Raises OSError."""
-    write_durably(note_path, _json(msgspec.structs.replace(tail, in_doubt=False, why=_SETTLED)), _MODE)
+    write_durably(note_path, _json(msgspec.structs.replace(tail, in_doubt=False, why=_SETTLED)))
 
 
 def _free(folder: Path, name: str) -> Path:
@@ -200,7 +199,7 @@ def _free(folder: Path, name: str) -> Path:
 
 
 def _note(path: Path, **facts: object) -> None:
-    write_durably(path.with_name(path.name + ".json"), _json(facts), _MODE)
+    write_durably(path.with_name(path.name + ".json"), _json(facts))
 
 
 def _json(facts: object) -> bytes:

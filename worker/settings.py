@@ -55,6 +55,7 @@ class DirectorySettings(Struct, frozen=True, kw_only=True):
     location: Mapping[str, str]  # by type
     archive_to: Mapping[str, str]  # by type
     min_free_bytes: int = 0  # with less room, reading pauses
+    group_readable: bool = False  # what is written
 
 
 class Compression(StrEnum):

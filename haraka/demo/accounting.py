@@ -34,12 +34,17 @@ class Settings:
         """Where the accounting files stand."""
         return self.directory / "accounting_files"
 
+    @property
+    def password_file(self) -> Path:
+        """Where the bundled server's password stands, once it was started."""
+        return self.directory / "valkey" / "password"
+
     def ini(self) -> str:
         """Return accounting_files.ini."""
         lines = [f"{key}={value}" for key, value in {"path": self.path, **(self.main or {})}.items()]
         lines += ["[fields]", f"delivered={self.columns}", f"deferred={self.columns},delay"]
         lines += [f"bounce={self.columns},bounceCat"]
-        lines += ["[server]", f"directory={self.directory / 'valkey'}", f"port={self.redis_port}"]
+        lines += ["[server]", f"directory={self.password_file.parent}", f"port={self.redis_port}"]
         return "\n".join(lines) + "\n"
 
 
@@ -76,7 +81,8 @@ class Worker:
 
     def backlog(self) -> int:
         """Return how many stream entries are not in files and acknowledged yet."""
-        with redis.Redis(port=self.settings.redis_port, socket_timeout=5.0) as server:
+        password = self.settings.password_file.read_text().strip()
+        with redis.Redis(port=self.settings.redis_port, password=password, socket_timeout=5.0) as server:
             return sum(_unfinished(server, f"{{haraka:accounting}}:{name}") for name in TAGS)
 
     def rows(self) -> Iterator[dict[str, str]]:

@@ -36,6 +36,7 @@ class Settings:
     ports: Mapping[str, int] = field(default_factory=dict)  # by recipient's domain, where not the sink's
     binds: Mapping[str, str] = field(default_factory=dict)  # local address of deliveries, by domain
     accounting: Mapping[str, str] = field(default_factory=dict)  # of accounting_stream.ini
+    password_file: Path | None = None  # of the server
     shutdown_seconds: int = 30  # Haraka's own patience with a graceful shutdown
     plugins: tuple[str, ...] = (PLUGIN,)  # in their order, behind the two that let mail through
     others: Mapping[str, str] = field(default_factory=dict)  # further configuration files: name → text
@@ -64,7 +65,8 @@ class Settings:
                 }
             ),
             "redis.ini": "[server]\n" + _ini({"host": "127.0.0.1", "port": self.redis_port}),
-            "accounting_stream.ini": _ini(self.accounting),
+            "accounting_stream.ini": _ini(self.accounting)
+            + (f"[redis]\n{_ini({'password_file': self.password_file})}" if self.password_file else ""),
             "demo_route.ini": _ini({"exchange": "127.0.0.1", "port": self.sink_port})
             + f"[port]\n{_ini(self.ports)}[bind]\n{_ini(self.binds)}",
             **self.others,

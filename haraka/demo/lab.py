@@ -40,14 +40,15 @@ class Lab:
         self.sink = Sink(free_port(), directory / "sink.ndjson")
         files = accounting.Settings(directory, free_port(), setup.columns, setup.accounting_files)
         self.worker = accounting.Worker(files)
-        self.haraka = instance.Instance(directory / "haraka", self._haraka_settings(files.redis_port))
+        self.haraka = instance.Instance(directory / "haraka", self._haraka_settings(files))
         self.messages: list[Message] = []
 
-    def _haraka_settings(self, redis_port: int) -> instance.Settings:
+    def _haraka_settings(self, files: accounting.Settings) -> instance.Settings:
         return instance.Settings(
             smtp_port=free_port(),
             sink_port=self.sink.port,
-            redis_port=redis_port,
+            redis_port=files.redis_port,
+            password_file=files.password_file,
             nodes=self.setup.nodes,
             always_split=self.setup.always_split,
             retry_seconds=self.setup.retry_seconds,

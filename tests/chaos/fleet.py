@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from haraka.demo.waiting import free_port
-from tests.support.servers import WorkerProcess, wait_until
+from tests.support.servers import WorkerProcess, wait_until, want_no_password
 from tests.support.wall_clock import WallClock
 from worker.server import BundledServer
 from worker.settings import ServerSettings
@@ -98,6 +98,7 @@ class Server:
         self._server = BundledServer(ServerSettings(directory=self._directory, port=self.port))
         with _environment(self.clock.environment):
             self._server.start()
+            want_no_password(self._server)
         self.state = State.UP
         with suppress(redis.RedisError), self.client(2) as client:
             client.config_set("auto-aof-rewrite-percentage", 0)  # its file tells the history of every entry

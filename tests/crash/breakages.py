@@ -403,7 +403,7 @@ BREAKAGES = (
     ),
     Breakage(
         "27", "a second bundled server is started on the same directory",
-        (Edit("worker/server.py", "            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"),),
+        (Edit("worker/server.py", "        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)\n"),),
         "tests/server/test_command_line.py::test_trap_27_a_second_worker_attaches_to_the_running_server_of_the_directory",
     ),
     Breakage(

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from worker import locks
+
 
 class Died(BaseException):
     """The process is dead from here on."""
@@ -170,6 +172,7 @@ def install(kernel: Kernel, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(os, name, getattr(hooks, name))
     patch.setattr(fcntl, "flock", hooks.flock)
     patch.setattr(os, "getpid", kernel.pid)
+    patch.setattr(locks, "pause", lambda: kernel.wait("flock"))
 
 
 class _Hooks:
@@ -207,13 +210,6 @@ class _Hooks:
     def flock(self, descriptor: int, operation: int) -> None:
         if descriptor in self._kernel.opened:
             self._kernel.look("flock")
-            while not operation & fcntl.LOCK_NB:
-                try:
-                    self._flock(descriptor, operation | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    self._kernel.wait("flock")
-                else:
-                    return
         self._flock(descriptor, operation)
 
     def _disk(self, descriptor: int, what: str) -> Disk | None:

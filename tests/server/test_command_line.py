@@ -102,7 +102,7 @@ def test_without_a_url_a_bundled_server_is_started_named_and_stopped(tmp_path: P
     port = free_port()
     worker = WorkerProcess(write_ini(tmp_path, f"[server]\nport={port}\ndirectory={tmp_path}/valkey\n"), None)
     worker.start()
-    assert f"server.ready url=redis://127.0.0.1:{port}/0" in worker.log()
+    assert f"server.ready url=redis://127.0.0.1:{port}/0 password_file={tmp_path}/valkey/password" in worker.log()
     assert worker.stop() == 0
     server = BundledServer(ServerSettings(directory=tmp_path / "valkey", port=port))
     server.start()  # the lock is free again, so the child is gone
@@ -133,7 +133,7 @@ def test_trap_27_a_second_worker_attaches_to_the_running_server_of_the_directory
     first.start()
     second = BundledServer(ServerSettings(directory=directory, port=free_port()))
     second.start()
-    assert (second.url, second.is_mine) == (first.url, False)
+    assert (second.url_for_haraka, second.is_mine) == (first.url_for_haraka, False)
     second.stop()
     client = redis.Redis.from_url(first.url)
     assert client.ping()

@@ -40,6 +40,12 @@ def wait_until(condition: Callable[[], bool], what: str, patience_seconds: float
         time.sleep(0.02)
 
 
+def want_no_password(server: BundledServer) -> None:
+    """Let a bundled server be one that anybody can use by its port: tests are about other things."""
+    with redis.Redis.from_url(server.url, protocol=2, socket_timeout=30) as client:
+        client.config_set("requirepass", "")
+
+
 class RealValkey:
     """A real server with its data in a directory of the test."""
 
@@ -50,7 +56,7 @@ class RealValkey:
     @property
     def url(self) -> str:
         """Return its URL."""
-        return self._server.url
+        return self._server.url_for_haraka
 
     def client(self) -> Any:
         """Return a client of redis-py."""
@@ -65,6 +71,7 @@ class RealValkey:
     def start(self) -> None:
         """Start it, on the data that it left, and wait until it has them."""
         self._server.start()
+        want_no_password(self._server)
         wait_until(self._answers, "the server has its data")
 
     def _answers(self) -> bool:

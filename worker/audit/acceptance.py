@@ -22,8 +22,6 @@ from worker.erasure.matching import IsWanted, erased
 
 FOLDER = "accepted"
 
-_MODE = 0o640  # findings can hold addresses
-
 
 class Acceptance(Struct, frozen=True, kw_only=True):
     """What was accepted at once, and by whom."""
@@ -90,7 +88,7 @@ def accept(path: Path, findings: Sequence[Finding], reason: str, roots: Sequence
     make_directory(folder)
     note = Acceptance(at_ms=now_ms, by=who(), reason=reason, findings=[_moved(each, roots) for each in findings])
     file = folder / f"{now_ms}-{secrets.token_hex(4)}.json"
-    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n", _MODE)
+    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n")
     sync_directory(path)
     return file
 

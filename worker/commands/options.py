@@ -10,6 +10,7 @@ import click
 
 from config.loader import Loaded, load
 from config.places import Purpose
+from worker import modes
 from worker.commands.terminal import warn
 from worker.log import event
 from worker.server import BundledServer
@@ -46,8 +47,9 @@ class Server(NamedTuple):
 def load_settings(
     config_file: Path | None, redis_url: str | None, name: str | None, purpose: Purpose = Purpose.READ
 ) -> Loaded:
-    """Return the settings and say what is unwise about them. Raises ConfigError."""
+    """Return the settings, say what is unwise about them, and take their umask. Raises ConfigError."""
     loaded = load(config_file, redis_url=redis_url, name=name, purpose=purpose)
+    modes.take(group_readable=loaded.settings.directory.group_readable)
     for warning in loaded.warnings:
         event(_log, "config.warning", logging.WARNING, what=warning)
     return loaded

@@ -19,7 +19,6 @@ from worker.passed_time import PassedTime, Reading, begin, look, trust
 _log = logging.getLogger("worker.janitor")
 
 _NAME = ".passed-time"
-_MODE = 0o640
 _DAY_MS = 86_400_000
 
 _decoder = msgspec.json.Decoder(PassedTime)
@@ -49,7 +48,7 @@ class Line:
     def note(self) -> None:
         """Write it down. Raises OSError."""
         if self._last:
-            write_durably(self._path, msgspec.json.encode(self._last) + b"\n", _MODE)
+            write_durably(self._path, msgspec.json.encode(self._last) + b"\n")
 
     def _load(self) -> PassedTime | None:
         try:

@@ -21,7 +21,6 @@ from worker.inventory import Stored
 from worker.manifest import Manifest
 
 _NAME = ".sightings.jsonl"
-_MODE = 0o640
 _SPARE_LINES = 1000  # of files that are gone, before the list is written anew
 
 _line = msgspec.json.Decoder(tuple[str, Annotated[int, Meta(ge=0)]])
@@ -67,7 +66,7 @@ class Sightings:
         if self._known is None:
             return
         if not self.exist() or self._known > 2 * len(self._first) + _SPARE_LINES:
-            write_durably(self._path, _lines(self._first), _MODE)
+            write_durably(self._path, _lines(self._first))
         elif self._fresh:
             _append(self._path, _lines(self._fresh))
         self._fresh.clear()

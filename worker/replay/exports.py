@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from worker import regular
+from worker import modes, regular
 from worker.decode import RawEntry
 from worker.durable import sync_directory
 from worker.errors import AccountingError, DiskTrouble
@@ -70,8 +70,8 @@ class Export:
 
 
 def _private(path: Path) -> int:
-    """Make a file that only its owner and group may read: it holds addresses."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    """Make a file that no more users may read than accounting files: it holds addresses."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.FILE)
 
 
 class ExportSource:

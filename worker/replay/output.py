@@ -15,6 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from worker import modes
 from worker.batch import Part
 from worker.durable import make_directory, sync_directory, write_all
 from worker.errors import AccountingError, DiskTrouble, Locked
@@ -30,7 +31,6 @@ REASON = "replay"
 
 _TEMPORARY = ".replay.new"
 _LIVE = ".directory-id"
-_READ_ONLY = 0o440
 _COMPARED_BYTES = 1 << 20
 _WRITTEN_BYTES = 1 << 30  # by one call, which writes 2 147 479 552 at most
 
@@ -117,7 +117,7 @@ class Output:
         make_directory(self._directory)
         self.abandon()
         self._descriptor = os.open(
-            self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640
+            self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, modes.FILE
         )
         write_all(self._descriptor, self._rows.header)
         self._sha256 = hashlib.sha256(self._rows.header)
@@ -133,7 +133,7 @@ class Output:
         if state is None:
             return None
         try:
-            os.fchmod(self._descriptor, _READ_ONLY)
+            os.fchmod(self._descriptor, modes.sealed(os.fstat(self._descriptor).st_mode))
             os.fsync(self._descriptor)
             unchanged = self._place(state)
         except OSError as error:
@@ -178,7 +178,7 @@ class Output:
 
 
 def _write(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _READ_ONLY)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, modes.SEALED)
     try:
         write_all(descriptor, content)
         os.fsync(descriptor)

@@ -7,7 +7,7 @@
 
 const { load } = require('./client')
 const { atMost } = require('./deadline')
-const { readSmall } = require('./regular_file')
+const { readGiven } = require('./given_file')
 
 const { createClient } = load()
 
@@ -43,7 +43,7 @@ function databaseOf(text) {
 }
 
 async function tlsOptions(redis) {
-  const file = async (name) => (redis[name] ? readSmall(redis[name]) : undefined)
+  const file = async (name) => (redis[name] ? readGiven(redis[name]) : undefined)
   return {
     tls: true,
     ca: await file('tls_ca'),
@@ -54,9 +54,11 @@ async function tlsOptions(redis) {
   }
 }
 
+const MAX_SECRET_BYTES = 4096
+
 async function password(redis, fallback) {
   if (!redis.password_file) return redis.password || fallback
-  const [line] = (await readSmall(redis.password_file)).toString().split('\n', 1)
+  const [line] = (await readGiven(redis.password_file, MAX_SECRET_BYTES)).toString('utf8').split('\n', 1)
   return line.trim()
 }
 

@@ -28,9 +28,9 @@ async function openRegular(path, flags = O_NOFOLLOW, maxBytes = Infinity) {
 }
 
 /** Content of a small file that an operator named, which may be a link. An error names it. */
-async function readSmall(path) {
+async function readSmall(path, maxBytes = MAX_BYTES) {
   try {
-    const handle = await openRegular(path, 0, MAX_BYTES)
+    const handle = await openRegular(path, 0, maxBytes)
     return await handle.readFile().finally(() => handle.close())
   } catch (error) {
     throw new Error(`${path}: ${error.message}`, { cause: error })

@@ -338,7 +338,7 @@ def test_a_password_file_that_is_a_pipe_without_a_writer_or_a_directory_is_refus
     check_text: Check, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, expected in (("pipe", "nobody writes into"), (".", "expected a file that can be read")):
+    for name, expected in (("pipe", "is no file"), (".", "is no file")):
         assert expected in message(check_text(f"[redis]\nurl=redis://h\npassword_file={name}"))
 
 
