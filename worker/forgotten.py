@@ -13,13 +13,12 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from worker import modes
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.erasure.matching import digest
 from worker.errors import Unreadable
 
 FOLDER = "forgotten"
-
-XX
 
 
 class State(StrEnum):
@@ -83,4 +82,4 @@ def read(path: Path) -> dict[str, Note]:
 
 
 def _write(file: Path, note: Note) -> None:
-    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n", _MODE)
+    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n", modes.FILE)

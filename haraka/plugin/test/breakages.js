@@ -355,7 +355,7 @@ const BREAKAGES = [
   [
     'an answer that throws takes others with it',
     'lib/answer.js',
-    'hmail.logcrit?.(`${method} failed: ${failure.stack}`)',
+    'hmail.logcrit?.(logLine(`${method} failed: ${failure.stack}`))',
     'throw failure',
     'answer',
   ],

@@ -29,10 +29,10 @@ test('a file is read', { timeout: 10_000 }, async () => {
 })
 
 for (const [name, expected] of Object.entries({
-  pipe: /pipe is no file/,
-  '.': /is no file/,
-  '../../../../../../../../dev/zero': /is no file/,
-  large: /has more than 4096 bytes/,
+  pipe: /pipe: a regular file expected/,
+  '.': /a regular file expected/,
+  '../../../../../../../../dev/zero': /a regular file expected/,
+  large: /it has more than 4096 bytes/,
   none: /ENOENT/,
 })) {
   test(`${name} is refused at once`, { timeout: 10_000 }, () => assert.rejects(given(name), expected))
@@ -43,7 +43,7 @@ for (const key of ['password_file', 'tls_ca', 'tls_cert', 'tls_key']) {
     const { settings } = read({
       redis: { port: 1, tls: key !== 'password_file', [key]: path.join(home.dir, 'pipe') },
     })
-    await assert.rejects(open(settings.redis, '{a}'), /pipe is no file/)
+    await assert.rejects(open(settings.redis, '{a}'), /pipe: a regular file expected/)
   })
 }
 
