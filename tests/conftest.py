@@ -4,6 +4,7 @@ And an example of hypothesis has no deadline, since a loaded machine takes its t
 """
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,15 @@ from worker.loop import Worker
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """Give back the umask, which commands take for themselves, to whatever is tested next in this process."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(autouse=True)

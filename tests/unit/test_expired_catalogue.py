@@ -17,7 +17,7 @@ def place(tmp_path: Path) -> Place:
 
 def manifest(name: str, rows: int = 1) -> Manifest:
     return Manifest(
-        name=name, type="delivered", rows=rows, bytes=10, sha256="", columns=["rcpt"], opened_ms=1, first_id=None,
+        name=name, type="delivered", rows=rows, bytes=10, sha256="0" * 64, columns=["rcpt"], opened_ms=1, first_id=None,
         last_id=None, first_time_ms=1, last_time_ms=2, writer="w", directory="d", reason="size", version="0",
         format="tsv", separator="\t",
     )  # fmt: skip

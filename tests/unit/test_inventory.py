@@ -22,14 +22,14 @@ def place(tmp_path: Path) -> Place:
 
 def manifest(name: str, compressed: Compressed | None = None) -> Manifest:
     return Manifest(
-        name=name, type="delivered", rows=1000, bytes=len(CONTENT), sha256="", columns=["rcpt"], opened_ms=1,
+        name=name, type="delivered", rows=1000, bytes=len(CONTENT), sha256="0" * 64, columns=["rcpt"], opened_ms=1,
         first_id="1-0", last_id="2-0", first_time_ms=1, last_time_ms=2, writer="w", directory="d", reason="size",
         version="0", format="tsv", separator="\t", compressed=compressed,
     )  # fmt: skip
 
 
 def put(directory: Path, name: str, ending: str = "") -> None:
-    compressed = Compressed(name=name + ending, bytes=0, sha256="") if ending else None
+    compressed = Compressed(name=name + ending, bytes=0, sha256="0" * 64) if ending else None
     content = {"": CONTENT, ".gz": gzip.compress(CONTENT), ".zst": zstandard.compress(CONTENT)}[ending]
     (directory / (name + ending)).write_bytes(content)
     manifest_path(directory / name).write_bytes(encode(manifest(name, compressed)))
@@ -72,14 +72,20 @@ def test_what_is_no_manifest_is_told_by_its_path(place: Place, content: bytes) -
     assert len(bad) == 1
 
 
-def test_a_manifest_that_names_another_file_is_bad(place: Place) -> None:
-    (place.archive / "d.tsv.json").write_bytes(encode(manifest("../../etc/passwd")))
-    with pytest.raises(BadManifest, match=r"expected 'd\.tsv'"):
+@pytest.mark.parametrize(
+    ("named", "expected"), [("passwd", r"expected 'd\.tsv'"), ("../../etc/passwd", "not a manifest")]
+)
+def test_a_manifest_that_names_another_file_is_bad(place: Place, named: str, expected: str) -> None:
+    (place.archive / "d.tsv.json").write_bytes(encode(manifest(named)))
+    with pytest.raises(BadManifest, match=expected):
         list(sealed(place))
 
 
-def test_a_manifest_whose_compressed_form_is_elsewhere_is_bad(place: Place) -> None:
-    elsewhere = Compressed(name="../../etc/passwd", bytes=0, sha256="")
+@pytest.mark.parametrize(
+    ("named", "expected"), [("passwd", r"expected d\.tsv\.zst or \.gz"), ("../../etc/passwd", "not a manifest")]
+)
+def test_a_manifest_whose_compressed_form_is_elsewhere_is_bad(place: Place, named: str, expected: str) -> None:
+    elsewhere = Compressed(name=named, bytes=0, sha256="0" * 64)
     (place.archive / "d.tsv.json").write_bytes(encode(manifest("d.tsv", elsewhere)))
-    with pytest.raises(BadManifest, match=r"expected d\.tsv\.zst or \.gz"):
+    with pytest.raises(BadManifest, match=expected):
         list(sealed(place))

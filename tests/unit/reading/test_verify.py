@@ -110,13 +110,14 @@ def test_a_compressed_file_that_holds_far_more_is_not_read_to_its_end(tmp_path: 
     [
         ({"rows": 7}, "rows: 1200, the manifest says 7"),
         ({"bytes": 7}, "the manifest says 7"),
-        ({"sha256": "0"}, "the manifest says 0"),
+        ({"sha256": "0" * 64}, "the manifest says 0000"),
         ({"columns": ["rcpt"]}, "header: "),
         ({"format": "yaml"}, "unknown format 'yaml'"),
         ({"first_time_ms": 2, "last_time_ms": 1}, "its first time is after its last one"),
         ({"name": "other.tsv"}, "the manifest of 'other.tsv'"),
-        ({"compressed": {"name": "../x", "bytes": 1, "sha256": ""}}, "compressed is '../x'"),
-        ({"compressed": {"name": "b.tsv.gz", "bytes": 1, "sha256": ""}}, "content: missing"),
+        ({"compressed": {"name": "x.gz", "bytes": 1, "sha256": "0" * 64}}, "compressed is 'x.gz'"),
+        ({"compressed": {"name": "../x", "bytes": 1, "sha256": "0" * 64}}, "not a manifest"),
+        ({"compressed": {"name": "b.tsv.gz", "bytes": 1, "sha256": "0" * 64}}, "content: missing"),
         ({"rows": "many"}, "not a manifest"),
     ],
 )
