@@ -10,7 +10,7 @@ from tests.fuzz.corpus import FOLDER
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.watched import Check, TooSlow, keep, limited, target_of
 
-_SECONDS = float(os.environ.get("FUZZ_SECONDS", "8"))
+_SECONDS = float(os.environ.get("FUZZ_SECONDS", "3"))
 
 
 @pytest.mark.timeout(_SECONDS + 300)

@@ -8,7 +8,7 @@ const { describe, test } = require('node:test')
 const fc = require('fast-check')
 
 const TARGETS = ['spool_records', 'hook_arguments', 'settings']
-const { FUZZ_SECONDS = '6', FUZZ_SEED = '1', FUZZ_PATH } = process.env
+const { FUZZ_SECONDS = '4', FUZZ_SEED = '1', FUZZ_PATH } = process.env
 
 for (const target of TARGETS) {
   describe(target, () => {
