@@ -103,7 +103,7 @@ class ConsumerLock:
             os.close(self._descriptor)
             raise Locked(f"{path}: {what}")
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n{holder}\n".encode(), 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n{holder}\n{_here(path)}\n".encode(), 0)
 
     def _take(self) -> bool:
         """Take the lock; False where a process has it. One that is shared is not had: somebody looks at it."""
@@ -117,7 +117,7 @@ class ConsumerLock:
 
     def _told(self, consumer: str) -> str:
         """Return who has the lock: a worker wrote its number into the file, anybody else did not."""
-        known, _ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
+        known, *_ = _parse(os.pread(self._descriptor, _LONGEST_HOLDER_BYTES, 0))
         holders = holders_of(self._descriptor)
         by = described(holders)
         if holders and known not in map(str, holders):
@@ -161,14 +161,17 @@ def is_at_work(path: Path, consumer: str) -> bool:
 def is_held_by(path: Path, consumer: str, holder: str) -> bool:
     """Tell whether a process, as `process_id` describes it, has the lock on a consumer's name in one directory.
 
-    That a lock is busy tells little: in a copy of the directory, it may be by a process that waits to begin there.
+    That a lock is busy tells little: in a copy of the directory, it may be by a process that waits to begin there. In a
+    copy by hard links it is the very lock of the original, so the lock says where it was taken.
     """
     if consumer not in at_work(path):  # what the server calls a consumer is no path
         return False
     try:
-        number, known = _parse((path / f".{consumer}{_ENDING}").read_bytes())
+        number, known, place = _parse((path / f".{consumer}{_ENDING}").read_bytes())
     except PermissionError:  # another user's, as the whole directory may be
         return True
+    if place and place != _here(path):
+        return False
     if not known:  # early versions wrote the number alone
         return number == holder.partition(" ")[2].partition(" ")[0]
     return known == holder
@@ -176,14 +179,20 @@ def is_held_by(path: Path, consumer: str, holder: str) -> bool:
 
 def number_in(lock: Path) -> int | None:
     """Return the number of the process that wrote into a lock file. Raises OSError."""
-    number, _ = _parse(lock.read_bytes())
+    number, *_ = _parse(lock.read_bytes())
     return int(number) if number.isdecimal() else None
 
 
-def _parse(content: bytes) -> tuple[str, str]:
-    """Return what stands in a lock file: the number of a process, and who that is."""
-    number, _, holder = content[:_LONGEST_HOLDER_BYTES].decode("ascii", "replace").partition("\n")
-    return number.strip(), holder.strip()
+def _parse(content: bytes) -> tuple[str, str, str]:
+    """Return what stands in a lock file: the number of a process, who that is, and where it is at work."""
+    lines = content[:_LONGEST_HOLDER_BYTES].decode("ascii", "replace").split("\n")
+    number, holder, place = (line.strip() for line in (*lines, "", "", "")[:3])
+    return number, holder, place
+
+
+def _here(path: Path) -> str:
+    """Return what tells a directory from every copy of it on the same volume, whatever it is called: its inode."""
+    return str(path.stat().st_ino)
 
 
 def _is_listed(lock: Path) -> bool:

@@ -153,6 +153,21 @@ def test_a_copy_that_is_started_beside_its_original_is_refused_and_the_original_
     assert worker.log().count("worker.recovering") == 0
 
 
+def test_a_copy_by_hard_links_that_another_worker_starts_in_is_refused_though_it_has_the_very_locks(site: Site) -> None:
+    worker = site.started()
+    site.write(30)
+    there = copy_of(site, copying.hard_links)
+    names = set(content(there))
+    second = site.worker("worker-2", there)
+    second.start(ready=False)
+    site.write(40)
+    assert second.process.wait(120) == REFUSED, second.log()
+    assert set(content(there)) - names <= {Path(".worker-2.lock")}
+    site.write(5)
+    site.check(worker)
+    assert worker.log().count("worker.recovering") == 0
+
+
 @long
 def test_a_copy_that_is_started_again_and_again_does_not_disturb_the_original(site: Site) -> None:
     worker = site.started()
