@@ -86,6 +86,7 @@ def test_workers_and_every_command_have_the_rights_that_they_need(
     ini = tmp_path / "accounting_files.ini"
     secret = users.directory / "secrets" / "worker_password"
     ini.write_text(f"path={tmp_path}/files\n[redis]\nurl={users.url('worker')}\npassword_file={secret}\n")
+    secret.chmod(0o600)  # else there is a warning
     worker = WorkerProcess(ini, None)
     worker.start()
     with users.client("haraka") as haraka:
