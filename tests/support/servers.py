@@ -43,9 +43,9 @@ def wait_until(condition: Callable[[], bool], what: str, patience_seconds: float
 
 def want_no_password(server: BundledServer) -> None:
     """Let a bundled server be one that anybody can use by its port: tests are about other things."""
-    with redis.Redis.from_url(server.url, protocol=2, socket_timeout=30) as client:
-        with suppress(redis.AuthenticationError):  # it wants none any more
-            client.config_set("requirepass", "")
+    client = redis.Redis.from_url(server.url, protocol=2, socket_timeout=30)
+    with client, suppress(redis.AuthenticationError):  # it wants none any more
+        client.config_set("requirepass", "")
 
 
 class RealValkey:
