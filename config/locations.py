@@ -2,7 +2,15 @@
 
 from pathlib import PurePosixPath
 
-_RESERVED = ("accepted", "copied", "journal", "lost", "recovered", "series")  # the worker's own, at the top of `path`
+_RESERVED = (
+    "accepted",
+    "copied",
+    "forgotten",
+    "journal",
+    "lost",
+    "recovered",
+    "series",
+)  # the worker's own, at the top of `path`
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 4095  # as the kernel has it; what is longer takes minutes to be looked for, name by name
 

@@ -132,7 +132,7 @@ def _is_rewritten(path: Path) -> bool:
     """Tell whether the manifest tells of another content: an address was taken out, and this is what it was before."""
     beside = manifest_path(path)
     try:
-        return bool(decode(beside.read_bytes(), beside).forgotten)
+        return bool(decode(regular.content(beside), beside).forgotten)
     except (FileNotFoundError, BadManifest):
         return False
 

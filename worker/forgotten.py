@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from worker import modes
+from worker import regular
 from worker.durable import make_directory, sync_directory, write_durably
 from worker.erasure.matching import digest
 from worker.errors import Unreadable
@@ -75,11 +75,11 @@ def read(path: Path) -> dict[str, Note]:
     found = {}
     for file in sorted((path / FOLDER).glob("*.json")):
         try:
-            found[file.name] = msgspec.json.decode(file.read_bytes(), type=Note)
+            found[file.name] = msgspec.json.decode(regular.content(file), type=Note)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Unreadable(f"{file}: not written by `forget --remove`: {error}") from error
     return found
 
 
 def _write(file: Path, note: Note) -> None:
-    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n", modes.FILE)
+    write_durably(file, msgspec.json.format(msgspec.json.encode(note)) + b"\n")

@@ -1,6 +1,7 @@
-"""Who holds a lock on a file, as far as this process may see: for messages, never for decisions.
+"""Who holds a lock on a file, as far as this process may see.
 
-/proc/locks has the process that took the lock. It may have died since and left it to a child, which is not told there.
+/proc/locks (proc_locks(5)) has the process that took the lock. It may have died since and left it to a child, which is
+not told there.
 """
 
 import os
@@ -27,13 +28,19 @@ def described(holders: Iterable[int]) -> str:
 
 
 def _listed(file: os.stat_result) -> Iterator[int]:
-    """Yield the living processes that took a lock on a file, by proc_locks(5)."""
-    wanted = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    """Yield the living processes that took a lock on a file, as far as they are told."""
     with suppress(OSError, ValueError):
-        for line in (_PROC / "locks").read_text("ascii").splitlines():
-            words = line.split()
-            if wanted in words and "->" not in words and _is_alive(words[4]):
+        for words in locks_on(file):
+            if "->" not in words and _is_alive(words[4]):
                 yield int(words[4])
+
+
+def locks_on(file: os.stat_result) -> Iterator[list[str]]:
+    """Yield the lines about a file in /proc/locks, in words: locks, and whoever waits for one. Raises OSError."""
+    wanted = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    for line in (_PROC / "locks").read_text("ascii").splitlines():
+        if wanted in (words := line.split()):
+            yield words
 
 
 def _is_alive(number: str) -> bool:

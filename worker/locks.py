@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worker import modes
+from worker import modes, regular
 from worker.errors import DiskTrouble, Locked
-from worker.holders import described, holders_of
+from worker.holders import described, holders_of, locks_on
 from worker.log import event
 
 _log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def is_held_by(path: Path, consumer: str, holder: str) -> bool:
     if consumer not in at_work(path):  # what the server calls a consumer is no path
         return False
     try:
-        number, known, place = _parse((path / f".{consumer}{_ENDING}").read_bytes())
+        number, known, place = _parse(regular.content(path / f".{consumer}{_ENDING}"))
     except PermissionError:  # another user's, as the whole directory may be
         return True
     if place and place != _here(path):
@@ -179,7 +179,7 @@ def is_held_by(path: Path, consumer: str, holder: str) -> bool:
 
 def number_in(lock: Path) -> int | None:
     """Return the number of the process that wrote into a lock file. Raises OSError."""
-    number, *_ = _parse(lock.read_bytes())
+    number, *_ = _parse(regular.content(lock))
     return int(number) if number.isdecimal() else None
 
 
@@ -196,11 +196,8 @@ def _here(path: Path) -> str:
 
 
 def _is_listed(lock: Path) -> bool:
-    """Tell whether /proc/locks (proc_locks(5)) names a lock on a file."""
-    found = lock.stat()
-    device, inode = found.st_dev, found.st_ino
-    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
-    return any(wanted in line.split() for line in Path("/proc/locks").read_text("ascii").splitlines())
+    """Tell whether the kernel knows of a lock on a file that this user cannot open."""
+    return any(locks_on(lock.stat()))
 
 
 def at_work(path: Path) -> frozenset[str]:

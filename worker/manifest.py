@@ -34,14 +34,14 @@ class Uploaded(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Forgotten(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An address that was taken out of a sealed file (`haraka-accounting forget`), and what the file was before."""
 
-    at_ms: int
+    at_ms: Count
     reason: str
-    note: str  # file of that name in `<path>/forgotten/`
-    rows: int  # that were changed
+    note: FileName  # in `<path>/forgotten/`
+    rows: Count  # that were changed
     salt: str
-    digest: str  # of the address (`worker.erasure.digest`), so that an audit knows which rows were changed, and how
-    bytes: int  # before
-    sha256: str
+    digest: Sha256  # of the address (`worker.erasure.digest`), so that an audit knows which rows were changed, and how
+    bytes: Count  # before
+    sha256: Sha256
     copy: str | None = None  # in object storage, with the address; by URL
 
 

@@ -5,6 +5,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+from worker.fields import is_count
+
 
 def mine() -> str:
     """Return who this process is: its machine, its number, and when it was started; three words."""
@@ -15,7 +17,7 @@ def is_gone(holder: str) -> bool:
     """Tell whether a process that `mine` described is certainly gone: one of another machine never is."""
     machine, _, rest = holder.partition(" ")
     number, _, started = rest.partition(" ")
-    if machine in {"-", ""} or machine != _machine() or not number.isdecimal():
+    if machine in {"-", ""} or machine != _machine() or not is_count(number):
         return False
     try:
         os.kill(int(number), 0)

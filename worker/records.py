@@ -46,9 +46,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
     batch: Count = 0
     committed_ms: Count | None = None  # by the worker's clock, for people to read
-    through: dict[
-        EventType, StreamId
-    ] = {}  # by type: what the consumer was given is acknowledged through this stream id
+    through: dict[EventType, StreamId] = {}  # all that the consumer was given, up to there, is acknowledged
     files: dict[EventType, FileState] = {}
     closing: Annotated[list[Closing], Meta(max_length=1000)] = []
     total: dict[EventType, Count] = {}  # by type: rows that this consumer ever committed in this directory

@@ -89,7 +89,7 @@ def _begins_alike(file: AccountingFile, content: Path, size: int) -> bool:
     """Tell whether so many bytes of the tail of a file stand in another one. Raises OSError."""
     start = file.state.length
     try:
-        with content.open("rb") as other:
+        with regular.opened(content) as other:
             pieces = read_range(file.descriptor, start, start + size)
             return all(piece == other.read(len(piece)) for piece in pieces)
     except FileNotFoundError:

@@ -22,7 +22,7 @@ ANN = "d.1-7@example.com"
 
 def entry(before: Manifest, rows: int) -> Forgotten:
     return Forgotten(
-        at_ms=1, reason="a test", note="1.json", rows=rows, salt="s", digest="d", bytes=before.bytes,
+        at_ms=1, reason="a test", note="1.json", rows=rows, salt="s", digest="0" * 64, bytes=before.bytes,
         sha256=before.sha256,
     )  # fmt: skip
 

@@ -182,13 +182,26 @@ def test_a_pipe_in_the_place_of_any_file_is_told_and_never_waited_for(lab: Lab) 
     (lab.files / "lost" / "b.json").write_text("{}\n")
     (lab.files / "accepted").mkdir(exist_ok=True)
     (lab.files / "accepted" / "1.json").write_text('{"at_ms": 1, "by": "me", "reason": "why", "findings": []}\n')
+    (lab.files / "forgotten").mkdir(exist_ok=True)
+    (lab.files / "forgotten" / "1.json").write_text(
+        '{"at_ms": 1, "by": "me", "reason": "why", "salt": "", "digest": ""}'
+    )
     (lab.files / "bounce" / ".catalogue.jsonl").write_text("")
     lab.run("tidy")
     for file in _each_file(lab.files):
         content = file.read_bytes()
         file.unlink()
         os.mkfifo(file)
-        check(lab, "find --domain example.com", "tail", "audit", "audit --deep", "tidy", f"verify {lab.files}")
+        check(
+            lab,
+            "find --domain example.com",
+            "tail",
+            "audit",
+            "audit --deep",
+            "tidy",
+            f"verify {lab.files}",
+            "forget a@b.test",
+        )
         if file.is_fifo():  # not replaced meanwhile, as a note that is written anew
             file.unlink()
             file.write_bytes(content)

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from worker import salvage
+from worker import regular, salvage
 from worker.audit import acceptance
 from worker.durable import write_durably
 from worker.erasure.lines import Eraser
@@ -44,13 +44,13 @@ class Aside:
 
     def _file(self, path: Path, *, remove: bool) -> Iterator[Standing]:
         eraser = self._eraser(path)
-        with path.open("rb") as content:
+        with regular.opened(path) as content:
             count = sum(eraser.line(line) is not line for line in content)
         if not count:
             return
         if remove:
             mode = stat.S_IMODE(path.lstat().st_mode)
-            with path.open("rb") as content:
+            with regular.opened(path) as content:
                 write_durably(path, joined(map(eraser.line, content)), mode)
             path.chmod(mode)  # whatever the umask took away
         state = State.REMOVED if remove else State.FOUND

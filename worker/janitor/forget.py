@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from worker import regular
 from worker.durable import sync_directory
 from worker.erasure.lines import Eraser
 from worker.inventory import Place, Stored, contents, lines, sealed_file
@@ -158,7 +159,7 @@ def _clear(directory: Path) -> None:
     for name in names:
         beside = manifest_path(directory / name)
         with suppress(FileNotFoundError, BadManifest):
-            manifest = decode(beside.read_bytes(), beside)
+            manifest = decode(regular.content(beside), beside)
             for form in _others(directory, manifest):
                 _drop(form)
 
