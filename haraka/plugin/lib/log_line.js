@@ -13,12 +13,17 @@ function escaped(char) {
   return code > 0xff ? `\\u${code.toString(16).padStart(4, '0')}` : `\\x${code.toString(16).padStart(2, '0')}`
 }
 
-/** The text as one line of bounded length, with escapes in the place of what cannot be seen. */
-function logLine(text) {
-  const shown = String(text)
-    .slice(0, MAX_LENGTH + 1)
+/** A value as one line of so many characters at most, with escapes in the place of what cannot be seen. */
+function printable(value, length) {
+  const shown = String(value)
+    .slice(0, length + 1)
     .replace(UNSEEN, escaped)
-  return shown.length > MAX_LENGTH ? `${shown.slice(0, MAX_LENGTH - 1).toWellFormed()}\u2026` : shown
+  return shown.length > length ? `${shown.slice(0, length - 1).toWellFormed()}\u2026` : shown
+}
+
+/** The text as a line of the log. */
+function logLine(text) {
+  return printable(text, MAX_LENGTH)
 }
 
 /** The same log, all lines of which are such. */
@@ -31,4 +36,4 @@ function logOf(plugin) {
   }
 }
 
-module.exports = { MAX_LENGTH, logLine, logOf }
+module.exports = { MAX_LENGTH, logLine, logOf, printable }

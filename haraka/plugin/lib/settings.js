@@ -7,8 +7,8 @@
 // as given there, and hide what the shipped file and redis.ini say.
 
 const { names } = require('./headers')
+const { printable } = require('./log_line')
 const { TAG } = require('./record_fields')
-const { printable } = require('./text')
 
 const text = (fallback = '') => ({ fallback, read: (value) => String(value).trim() })
 const bool = (fallback) => ({ fallback, read: truth, expected: 'true or false' })
@@ -84,7 +84,7 @@ function trim(value) {
 
 /** What an operator reads of a value that is wrong. */
 function shown(value) {
-  return printable(String(value), 80)
+  return printable(value, 80)
 }
 
 function truth(value) {

@@ -52,15 +52,4 @@ function plain(value) {
   return bounded(value).toWellFormed()
 }
 
-// eslint-disable-next-line no-control-regex
-const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
-
-/** A text for a log: nothing in it moves a cursor, begins a line or turns the writing round, and it ends after `length`. */
-function printable(text, length) {
-  const shown = text.length > length ? text.slice(0, length) + MARK : text
-  return shown
-    .toWellFormed()
-    .replace(UNPRINTABLE, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`)
-}
-
-module.exports = { MARK, MAX_BYTES, bounded, isUsual, plain, printable, trimmed }
+module.exports = { MARK, MAX_BYTES, bounded, isUsual, plain, trimmed }

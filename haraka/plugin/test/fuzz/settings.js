@@ -9,7 +9,7 @@ const fc = require('fast-check')
 const { names } = require('../../lib/headers')
 const { parse } = require('../../lib/redis_ini')
 const { MAIN, REDIS, read } = require('../../lib/settings')
-const { printable } = require('../../lib/text')
+const { printable } = require('../../lib/log_line')
 
 const text = fc.oneof(
   fc.string({ unit: 'binary' }),
