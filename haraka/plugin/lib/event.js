@@ -10,7 +10,7 @@ const net = require('node:net')
 const { domainToASCII } = require('node:url')
 
 const failure = require('./failure')
-const { bounded, isUsual, trimmed } = require('./text')
+const { bounded, isUsual, textOf, trimmed } = require('./text')
 
 const VERSION = 1
 const head = (tag) => `{"type":"${tag}","v":${VERSION},"eventId":"`
@@ -79,7 +79,9 @@ function isSameHost(host, given) {
  */
 function bare(address) {
   if (!address) return ''
-  const { user, host, original_host: given } = address
+  const { user, original_host: given } = address
+  // Haraka 3.2 has a function there that is its own text, for plugins that call it.
+  const host = typeof address.host === 'function' ? textOf(address.host) : address.host
   if (typeof user !== 'string') return closed(withoutBrackets(address.original || address.address))
   if (user === '') return ''
   const shown = typeof given === 'string' && given && (!host || isSameHost(host, given)) ? given : host

@@ -6,6 +6,7 @@
 // still be there when a later one fails for another reason. `err` decides which marks are of this attempt.
 
 const { enhancedIn, isEnhanced } = require('./enhanced')
+const { textOf } = require('./text')
 
 const WRAPPED = /^Too many failures \((.*)\)$/s
 const REPLY = /^(?:Upstream error: )?[2-5]\d\d /
@@ -20,15 +21,6 @@ function cause(text) {
 /** Haraka's error as it may be shown to anybody. */
 function shown(error) {
   return textOf(error).replace(SOME_FAILED, '$1')
-}
-
-/** A value as text; '' where it is an object that is none. Marks come out of the queue file, where anything can stand. */
-function textOf(value) {
-  try {
-    return String(value ?? '')
-  } catch {
-    return ''
-  }
 }
 
 /** Whether an attempt failed for some recipients by what each was answered. */

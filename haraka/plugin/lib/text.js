@@ -52,4 +52,13 @@ function plain(value) {
   return bounded(value).toWellFormed()
 }
 
-module.exports = { MARK, MAX_BYTES, bounded, isUsual, plain, trimmed }
+/** A value as text; '' where it is an object that is none. Marks come out of the queue file, where anything can stand. */
+function textOf(value) {
+  try {
+    return String(value ?? '')
+  } catch {
+    return ''
+  }
+}
+
+module.exports = { MARK, MAX_BYTES, bounded, isUsual, plain, textOf, trimmed }

@@ -194,7 +194,19 @@ describe('any event', () => {
     original_host: host,
     ...changes,
   })
+  /** As Haraka 3.2 has a host: a function, for plugins that call it, which is its own text in whatever takes one. */
+  const callable = (text) => Object.assign(() => text, { toString: () => text })
   for (const [what, mail_from, orig] of [
+    [
+      'as it was given, where its host can be called',
+      parsed('Me', 'Sender.TEST', { host: callable('sender.test') }),
+      'Me@Sender.TEST',
+    ],
+    [
+      'with another host that can be called',
+      parsed('me', 'sender.test', { host: callable('bounces.test') }),
+      'me@bounces.test',
+    ],
     ['as it was given', parsed('Me', 'Sender.TEST'), 'Me@Sender.TEST'],
     ['with another user', parsed('me', 'Sender.test', { user: 'me+a=b' }), 'me+a=b@Sender.test'],
     ['with another host', parsed('me', 'sender.test', { host: 'bounces.test' }), 'me@bounces.test'],
