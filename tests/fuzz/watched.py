@@ -1,6 +1,7 @@
 """One input under watch: what raises, takes too long or grows too large is a finding, kept as a file."""
 
 import hashlib
+import logging
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -27,7 +28,9 @@ def bound_memory() -> None:
 
 @contextmanager
 def limited(seconds: float | None = None) -> Iterator[None]:
-    """Raise TooSlow in what takes more processor time than that, or than any input should."""
+    """Raise TooSlow in what takes more processor time than that, or than any input should; nothing of it is logged."""
+    logged = logging.root.manager.disable
+    logging.disable()
     before = signal.signal(signal.SIGVTALRM, _too_slow)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds or SECONDS)
     try:
@@ -35,6 +38,7 @@ def limited(seconds: float | None = None) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+        logging.disable(logged)
 
 
 def keep(target: str, data: bytes) -> Path:

@@ -1,6 +1,5 @@
 """The journal: lines that are torn, damaged or of nobody are passed over, whatever they hold."""
 
-import logging
 import zlib
 
 from tests.fuzz.choices import Choices
@@ -13,7 +12,6 @@ _HEAD = b'{"type":"head","directory":"dir","consumer":"w1"}'
 
 def check(data: bytes) -> None:
     """Read a journal of these lines in every way that there is."""
-    logging.disable()
     choices = Choices(data)
     directory = scratch()
     file = directory / FOLDER / "w1"

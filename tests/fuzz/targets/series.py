@@ -1,6 +1,5 @@
 """Series and the catalogue of expired files: what is none is left out; what is one stays inside its directory."""
 
-import logging
 import os
 
 import msgspec
@@ -14,7 +13,6 @@ from worker.series import FOLDER, Series
 
 def check(data: bytes) -> None:
     """Read the input as a series, or as a catalogue."""
-    logging.disable()
     choices = Choices(data)
     if choices.one((True, False)):
         _series(choices.rest())
