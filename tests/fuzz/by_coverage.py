@@ -3,6 +3,7 @@
 libFuzzer ends this process at the first finding, in whatever way, and leaves the input in a file.
 """
 
+import logging
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def main() -> None:
         f"-max_total_time={int(float(seconds))}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=8192",
         f"-artifact_prefix={FINDINGS}/{target}-", "-print_final_stats=1",
     ]  # fmt: skip
+    logging.disable()
     atheris.Setup([sys.argv[0], *options, str(grown), str(FOLDER / target)], TARGETS[target])
     atheris.Fuzz()
 

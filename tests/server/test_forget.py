@@ -23,6 +23,16 @@ from worker.janitor.lock import janitor_lock
 from worker.manifest import manifest_path
 
 
+@pytest.fixture
+def site(valkey: RealValkey, tmp_path: Path) -> Site:
+    """Return a directory with sealed files, out of which the address was taken."""
+    made = Site(valkey, tmp_path)
+    made.publish_all()
+    made.write()
+    made.remove()
+    return made
+
+
 @pytest.mark.parametrize("layout", ["tsv", "csv", "jsonl", "original"])
 def test_an_address_is_taken_out_of_sealed_files_of_every_form_and_all_else_goes_on(
     valkey: RealValkey, tmp_path: Path, layout: str
@@ -48,13 +58,7 @@ def test_an_address_is_taken_out_of_sealed_files_of_every_form_and_all_else_goes
     assert (told["findings"], [each["forgotten"] for each in told["types"]]) == ([], [3, 3, 3])
 
 
-def test_manifest_and_note_tell_who_why_and_how_much_and_prove_the_address_without_naming_it(
-    valkey: RealValkey, tmp_path: Path
-) -> None:
-    site = Site(valkey, tmp_path)
-    site.publish_all()
-    site.write()
-    site.remove()
+def test_manifest_and_note_tell_who_why_and_how_much_and_prove_the_address_without_naming_it(site: Site) -> None:
     [path] = site.notes()
     note = json.loads(path.read_bytes())
     assert note["reason"] == "request 17"
@@ -72,13 +76,7 @@ def test_manifest_and_note_tell_who_why_and_how_much_and_prove_the_address_witho
     assert path.stat().st_mode & 0o007 == 0
 
 
-def test_a_silent_edit_is_still_found_and_so_is_a_manifest_that_nobody_noted(
-    valkey: RealValkey, tmp_path: Path
-) -> None:
-    site = Site(valkey, tmp_path)
-    site.publish_all()
-    site.write()
-    site.remove()
+def test_a_silent_edit_is_still_found_and_so_is_a_manifest_that_nobody_noted(site: Site, tmp_path: Path) -> None:
     file = next(each for each in site.files.rglob("*.forgotten-1") if b"\tjoann@example.org" in each.read_bytes())
     file.chmod(0o640)
     content = file.read_bytes()
@@ -95,12 +93,8 @@ def test_a_silent_edit_is_still_found_and_so_is_a_manifest_that_nobody_noted(
 
 
 def test_a_deep_audit_knows_the_rows_in_several_layouts_of_several_addresses_and_without_their_events(
-    valkey: RealValkey, tmp_path: Path
+    site: Site,
 ) -> None:
-    site = Site(valkey, tmp_path)
-    site.publish_all()
-    site.write()
-    site.remove()
     site.ini.write_text(site.ini.read_text().replace("format=tsv", "format=csv").replace(",jobId,", ",jobId,node,"))
     site.publish_all()
     site.write()
